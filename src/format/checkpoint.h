@@ -1,0 +1,63 @@
+// One view of a model's files, whatever their format: name -> type, shape, extents. Owns the parsed
+// headers and config; reads no weights itself, and knows nothing of models.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "quant/format.h"
+
+namespace flashmoe::format {
+
+// A run of bytes in one of the checkpoint's files.
+struct Extent {
+  int file = -1;  // index into Checkpoint::files()
+  uint64_t offset = 0;
+  uint64_t bytes = 0;
+};
+
+// A tensor as it lies in a file.
+struct TensorInfo {
+  std::string name;
+  quant::DType dtype;
+  std::vector<int64_t> shape;  // outermost first
+  Extent extent;
+};
+
+// A weight matrix, or a stack of them: what a matrix product takes. Its parts may be several
+// tensors of the file (`X.weight`, `X.scales`, `X.biases`).
+struct MatrixInfo {
+  std::string name;  // without ".weight"
+  quant::Format format;
+  int64_t count = 1;  // leading dimensions multiplied, e.g. experts; 1 for a plain matrix
+  int64_t rows = 0;   // outputs
+  int64_t cols = 0;   // inputs
+  Extent codes, scales, biases;  // of all `count` matrices; each is contiguous and row-major
+};
+
+class Checkpoint {
+ public:
+  // Opens a folder in Hugging Face layout. Throws Error with file and tensor for whatever is
+  // missing, half-downloaded, damaged, contradictory or of an unsupported type.
+  static std::unique_ptr<Checkpoint> open(const std::string& folder);
+  virtual ~Checkpoint() = default;
+
+  virtual const std::string& path() const = 0;                // the folder
+  virtual const std::vector<std::string>& files() const = 0;  // paths of the weight files
+  virtual const nlohmann::json& config() const = 0;           // config.json
+  virtual const std::vector<TensorInfo>& tensors() const = 0;  // sorted by name
+
+  // nullptr when there is no such tensor.
+  virtual const TensorInfo* find(std::string_view name) const = 0;
+  // The matrix behind `prefix`.weight (or a tensor named `prefix` itself, as fused experts are),
+  // with its quantisation resolved from the tensors' shapes and config.json's overrides.
+  // nullopt when absent; Error when its parts or shapes contradict each other.
+  virtual std::optional<MatrixInfo> find_matrix(std::string_view prefix) const = 0;
+};
+
+}  // namespace flashmoe::format
