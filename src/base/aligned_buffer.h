@@ -1,0 +1,37 @@
+// Memory for weights, cache slots and staging: page-aligned (so direct reads can land in it),
+// filled with zeros, in huge pages where it is large. Owns its pages; pages are taken from the
+// system when first touched.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <utility>
+
+namespace flashmoe {
+
+class AlignedBuffer {
+ public:
+  AlignedBuffer() = default;
+  // Throws Error kMemory when the system has no such room.
+  explicit AlignedBuffer(size_t bytes);
+  ~AlignedBuffer();
+  AlignedBuffer(AlignedBuffer&& other) noexcept
+      : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+  AlignedBuffer& operator=(AlignedBuffer&& other) noexcept {
+    std::swap(data_, other.data_);
+    std::swap(bytes_, other.bytes_);
+    return *this;
+  }
+
+  std::byte* data() { return data_; }  // nullptr when empty
+  const std::byte* data() const { return data_; }
+  size_t bytes() const { return bytes_; }
+  std::span<std::byte> span() { return {data_, bytes_}; }
+  std::span<const std::byte> span() const { return {data_, bytes_}; }
+
+ private:
+  std::byte* data_ = nullptr;
+  size_t bytes_ = 0;
+};
+
+}  // namespace flashmoe
