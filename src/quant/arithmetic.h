@@ -1,0 +1,72 @@
+// What a product of a weight row and an activation row is, to the bit. Owns the definition as plain
+// scalar code; every instruction set in kernels/cpu gives exactly these bits, for any number of
+// rows computed together. Layouts and speed lie in kernels/cpu.
+//
+// An affine row is cut into pieces of min(group, 64) inputs, a plain row into blocks of 64 (the
+// last may be shorter). Pieces are added in the order of their inputs into one float32 accumulator
+// that starts at 0; fma() rounds once:
+//   affine x int8:   D = exact int32 sum of code * activation; S = exact sum of the activations;
+//                    acc = fma(x_scale, fma(w_scale, D, w_bias * S), acc)
+//   affine x float:  four chains, c = 0..3, over the inputs i with i % 4 = c in order, from 0:
+//                    chain = fma(code, x, chain); dot = (chain0 + chain1) + (chain2 + chain3);
+//                    acc = acc + fma(w_scale, dot, w_bias * X), X the sum of the activations
+//   plain x float:   the same chains over fma(weight, x, chain); acc = acc + dot
+// Affine groups are 32, 64 or 128 inputs, and cols is a multiple of the group.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace flashmoe::quant {
+
+constexpr int64_t kBlock = 64;  // inputs that share an activation scale
+
+// An activation row rounded to int8. Per block of 64 inputs: scale = m / 127 with m the largest
+// |x|; code = round(x * (127 / m)) to nearest, ties to even. m below 2^-100 counts as 0: scale and
+// codes are 0. A block with an infinity or NaN gets scale NaN and codes 0.
+struct Int8Row {
+  const int8_t* codes;  // [cols], zeros up to a multiple of 64
+  const float* scales;  // [blocks]
+  const float* sums64;  // [blocks], sum of the codes of a block
+  const float* sums32;  // [2 * blocks], of half a block
+};
+
+size_t int8_row_bytes(int64_t cols);                           // a multiple of 64
+void round_row(const float* x, int64_t cols, std::byte* row);  // row: aligned to 64
+Int8Row int8_row(const std::byte* row, int64_t cols);
+
+// An activation row as it is, with its sums: of 32 inputs, s[l] = ((x[l] + x[l+8]) + x[l+16]) +
+// x[l+24] for l = 0..7, then s[l] += s[l+4] for l = 0..3, then (s[0] + s[2]) + (s[1] + s[3]);
+// of 64, the sum of its halves.
+struct FloatRow {
+  const float* values;  // [cols], zeros up to a multiple of 64
+  const float* sums64;  // [blocks]
+  const float* sums32;  // [2 * blocks]
+};
+
+size_t float_row_bytes(int64_t cols);
+void load_row(const float* x, int64_t cols, std::byte* row);
+FloatRow float_row(const std::byte* row, int64_t cols);
+
+// One weight row, unpacked.
+struct AffineRow {
+  int group;
+  const uint8_t* codes;  // [cols]
+  const float* scales;   // [cols / group]
+  const float* biases;   // [cols / group]
+};
+
+float dot(const AffineRow& w, int64_t cols, const Int8Row& x);
+float dot(const AffineRow& w, int64_t cols, const FloatRow& x);
+float dot(const float* w, int64_t cols, const FloatRow& x);
+
+// One piece each: the new accumulator. Inputs [begin, begin + piece); `codes` and `weights` point
+// to the piece's first.
+inline constexpr int64_t piece_of(int group) { return group < kBlock ? group : kBlock; }
+float add_piece(float acc, const uint8_t* codes, float scale, float bias, int64_t piece,
+                const Int8Row& x, int64_t begin);
+float add_piece(float acc, const uint8_t* codes, float scale, float bias, int64_t piece,
+                const FloatRow& x, int64_t begin);
+float add_block(float acc, const float* weights, int64_t n, const FloatRow& x, int64_t begin);
+
+}  // namespace flashmoe::quant
