@@ -15,11 +15,12 @@ struct DTypeRow {
 };
 
 constexpr DTypeRow kDTypes[] = {
-    {DType::kBool, "BOOL", 1}, {DType::kU8, "U8", 1},     {DType::kI8, "I8", 1},
-    {DType::kU16, "U16", 2},   {DType::kI16, "I16", 2},   {DType::kU32, "U32", 4},
-    {DType::kI32, "I32", 4},   {DType::kU64, "U64", 8},   {DType::kI64, "I64", 8},
-    {DType::kF16, "F16", 2},   {DType::kBf16, "BF16", 2}, {DType::kF32, "F32", 4},
-    {DType::kF64, "F64", 8},
+    {DType::kBool, "BOOL", 1},      {DType::kU8, "U8", 1},          {DType::kI8, "I8", 1},
+    {DType::kU16, "U16", 2},        {DType::kI16, "I16", 2},        {DType::kU32, "U32", 4},
+    {DType::kI32, "I32", 4},        {DType::kU64, "U64", 8},        {DType::kI64, "I64", 8},
+    {DType::kF16, "F16", 2},        {DType::kBf16, "BF16", 2},      {DType::kF32, "F32", 4},
+    {DType::kF64, "F64", 8},        {DType::kF8E4M3, "F8_E4M3", 1}, {DType::kF8E5M2, "F8_E5M2", 1},
+    {DType::kF8E8M0, "F8_E8M0", 1}, {DType::kOther, "other", 0},
 };
 
 const DTypeRow& row_of(DType type) {
@@ -51,10 +52,14 @@ double Format::bits_per_weight() const {
 std::string Format::name() const {
   if (encoding == Encoding::kAffine) return fmt::format("affine {}-bit g{}", bits, group);
   switch (dtype) {
-    case DType::kF32: return "f32";
-    case DType::kF16: return "f16";
-    case DType::kBf16: return "bf16";
-    default: return dtype_name(dtype);
+    case DType::kF32:
+      return "f32";
+    case DType::kF16:
+      return "f16";
+    case DType::kBf16:
+      return "bf16";
+    default:
+      return dtype_name(dtype);
   }
 }
 

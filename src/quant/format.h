@@ -9,9 +9,27 @@
 namespace flashmoe::quant {
 
 // Element types of plain tensors, named as in safetensors headers.
-enum class DType { kBool, kU8, kI8, kU16, kI16, kU32, kI32, kU64, kI64, kF16, kBf16, kF32, kF64 };
+enum class DType {
+  kBool,
+  kU8,
+  kI8,
+  kU16,
+  kI16,
+  kU32,
+  kI32,
+  kU64,
+  kI64,
+  kF16,
+  kBf16,
+  kF32,
+  kF64,
+  kF8E4M3,
+  kF8E5M2,
+  kF8E8M0,
+  kOther,  // any other type: its tensors are listed but cannot be used
+};
 
-size_t dtype_bytes(DType type);
+size_t dtype_bytes(DType type);      // of one element; 0 for kOther
 const char* dtype_name(DType type);  // "BF16"
 
 enum class Encoding {
