@@ -1,0 +1,87 @@
+#include "base/atomic_file.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+
+#include "base/check.h"
+#include "base/error.h"
+
+namespace flashmoe {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Where a write to `path` ends up: through symbolic links, so that these stay links.
+std::string resolve(const std::string& path) {
+  std::error_code error;
+  const fs::file_status status = fs::status(path, error);
+  if (!fs::exists(status)) return path;
+  if (!fs::is_regular_file(status)) {
+    throw_error(ErrorCode::kIo, "{}: is there already and is not a regular file; name another one",
+                path);
+  }
+  const fs::path target = fs::canonical(path, error);
+  return error ? path : target.string();
+}
+
+}  // namespace
+
+AtomicFile::AtomicFile(const std::string& path) : path_(resolve(path)) {
+  const fs::path target(path_);
+  for (int attempt = 0; fd_ < 0; ++attempt) {
+    temporary_path_ =
+        (target.parent_path() /
+         fmt::format(".{}.{}-{}.partial", target.filename().string(), getpid(), attempt))
+            .string();
+    // O_EXCL: two writers never share a temporary file, nor is one left by a crash taken over.
+    fd_ = open(temporary_path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd_ < 0 && (errno != EEXIST || attempt >= 1000)) fail("cannot create", errno);
+  }
+}
+
+AtomicFile::~AtomicFile() {
+  if (fd_ < 0) return;
+  close(fd_);
+  unlink(temporary_path_.c_str());
+}
+
+void AtomicFile::fail(const char* what, int error) const {
+  throw_error(ErrorCode::kIo, "{}: {} ({} bytes in): {}", path_, what, written_bytes_,
+              std::strerror(error));
+}
+
+void AtomicFile::write(std::span<const std::byte> bytes) {
+  CHECK(fd_ >= 0);
+  while (!bytes.empty()) {
+    const size_t ask =
+        std::min(bytes.size(), size_t{1} << 30);  // the system's limit is below 2 GiB
+    const ssize_t n = ::write(fd_, bytes.data(), ask);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) fail("cannot write", errno);
+    written_bytes_ += static_cast<uint64_t>(n);
+    bytes = bytes.subspan(static_cast<size_t>(n));
+  }
+}
+
+void AtomicFile::commit() {
+  CHECK(fd_ >= 0);
+  if (fsync(fd_) != 0) fail("cannot write", errno);
+  if (std::rename(temporary_path_.c_str(), path_.c_str()) != 0) fail("cannot name", errno);
+  close(fd_);
+  fd_ = -1;
+  // The new name is on disk only when the folder is; some file systems cannot sync folders.
+  const fs::path folder = fs::path(path_).parent_path();
+  const int folder_fd = open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_CLOEXEC);
+  if (folder_fd >= 0) {
+    fsync(folder_fd);
+    close(folder_fd);
+  }
+}
+
+}  // namespace flashmoe

@@ -1,0 +1,14 @@
+// Ctrl-C (SIGINT) and SIGTERM as a polite request: the first one sets a flag that long work looks
+// at, a second one ends the process as if there were no handler. Owns the flag and the handlers.
+#pragma once
+
+namespace flashmoe {
+
+// Once, from main, after input has been read: system calls are restarted after the first signal, so
+// a wait for the terminal would not notice it. Signals that are ignored (nohup) stay so.
+void install_stop_signal();
+
+// Whether a stop was asked for. Cheap; from any thread.
+bool stop_requested() noexcept;
+
+}  // namespace flashmoe
