@@ -24,9 +24,10 @@ struct Extent {
 // A tensor as it lies in a file.
 struct TensorInfo {
   std::string name;
-  quant::DType dtype;
-  std::vector<int64_t> shape;  // outermost first
+  quant::DType dtype = quant::DType::kOther;
+  std::vector<int64_t> shape;  // outermost first; may be empty (a scalar) or hold zeros
   Extent extent;
+  std::string dtype_name;  // as in the file: tells apart the types behind kOther
 };
 
 // A weight matrix, or a stack of them: what a matrix product takes. Its parts may be several
@@ -42,22 +43,33 @@ struct MatrixInfo {
 
 class Checkpoint {
  public:
-  // Opens a folder in Hugging Face layout. Throws Error with file and tensor for whatever is
-  // missing, half-downloaded, damaged, contradictory or of an unsupported type.
+  // Opens a folder in Hugging Face layout: config.json and *.safetensors. Reads the headers only.
+  // Throws Error with file and tensor for whatever is missing, half-downloaded, damaged or
+  // contradictory. A tensor of an unsupported type is no obstacle before find_matrix asks for it.
   static std::unique_ptr<Checkpoint> open(const std::string& folder);
   virtual ~Checkpoint() = default;
 
-  virtual const std::string& path() const = 0;                // the folder
-  virtual const std::vector<std::string>& files() const = 0;  // paths of the weight files
-  virtual const nlohmann::json& config() const = 0;           // config.json
+  virtual const std::string& path() const = 0;                 // the folder
+  virtual const std::vector<std::string>& files() const = 0;   // paths of the weight files
+  virtual const nlohmann::json& config() const = 0;            // config.json
   virtual const std::vector<TensorInfo>& tensors() const = 0;  // sorted by name
 
   // nullptr when there is no such tensor.
   virtual const TensorInfo* find(std::string_view name) const = 0;
   // The matrix behind `prefix`.weight (or a tensor named `prefix` itself, as fused experts are),
-  // with its quantisation resolved from the tensors' shapes and config.json's overrides.
-  // nullopt when absent; Error when its parts or shapes contradict each other.
-  virtual std::optional<MatrixInfo> find_matrix(std::string_view prefix) const = 0;
+  // with its quantisation resolved from the tensors' shapes and config.json. `expected_cols`,
+  // where the caller knows it, is checked, and tells apart quantisations that have the same shapes
+  // (8-bit with group 32 and 4-bit with group 64, of half as many columns) when config.json does
+  // not. nullopt when absent; Error when its parts or shapes contradict each other, or its type or
+  // quantisation is not supported.
+  std::optional<MatrixInfo> find_matrix(std::string_view prefix,
+                                        std::optional<int64_t> expected_cols = {}) const {
+    return resolve_matrix(prefix, expected_cols);
+  }
+
+ private:
+  virtual std::optional<MatrixInfo> resolve_matrix(std::string_view prefix,
+                                                   std::optional<int64_t> expected_cols) const = 0;
 };
 
 }  // namespace flashmoe::format
