@@ -65,4 +65,10 @@ AlignedBuffer::~AlignedBuffer() {
   if (data_ != nullptr) munmap(data_, round_up(bytes_, page_bytes()));
 }
 
+void AlignedBuffer::discard(size_t offset, size_t bytes) {
+  const size_t begin = round_up(offset, page_bytes());
+  const size_t end = (offset + bytes) / page_bytes() * page_bytes();
+  if (end > begin) madvise(data_ + begin, end - begin, MADV_DONTNEED);
+}
+
 }  // namespace flashmoe

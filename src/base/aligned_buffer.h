@@ -26,6 +26,8 @@ class AlignedBuffer {
   std::byte* data() { return data_; }  // nullptr when empty
   const std::byte* data() const { return data_; }
   size_t bytes() const { return bytes_; }
+  // Gives the memory of a part, in whole pages, back to the system; its contents are lost.
+  void discard(size_t offset, size_t bytes);
   std::span<std::byte> span() { return {data_, bytes_}; }
   std::span<const std::byte> span() const { return {data_, bytes_}; }
 

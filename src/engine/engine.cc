@@ -1,0 +1,217 @@
+#include "flashmoe/engine.h"
+
+#include <algorithm>
+#include <thread>
+#include <utility>
+
+#include "base/check.h"
+#include "base/error.h"
+#include "base/format_units.h"
+#include "base/memory_info.h"
+#include "engine/engine_parts.h"
+#include "engine/plan.h"
+#include "format/locate.h"
+#include "io/make_read_queue.h"
+#include "kernels/make_backend.h"
+
+namespace flashmoe {
+
+namespace engine {
+namespace {
+
+constexpr int64_t kDefaultContext = 8192;
+constexpr int64_t kDefaultChunk = 256;
+
+struct IoChoice {
+  io::Access access;
+  io::QueueKind kind;
+};
+
+// Small models are read through the page cache, so that the next start finds them there. Large
+// ones are read past it: our own cache knows better what to keep.
+IoChoice choose_io(IoMode mode, uint64_t routed_bytes, uint64_t available_bytes) {
+  switch (mode) {
+    case IoMode::kUring: return {io::Access::kDirect, io::QueueKind::kUring};
+    case IoMode::kPread: return {io::Access::kDirect, io::QueueKind::kPread};
+    case IoMode::kBuffered: return {io::Access::kBuffered, io::QueueKind::kPread};
+    case IoMode::kAuto: break;
+  }
+  if (routed_bytes < available_bytes / 4) return {io::Access::kBuffered, io::QueueKind::kPread};
+  return {io::Access::kDirect, io::QueueKind::kAuto};
+}
+
+std::vector<io::File> open_files(const format::Checkpoint& checkpoint, io::Access access) {
+  std::vector<io::File> files;
+  for (const std::string& path : checkpoint.files()) files.emplace_back(path, access);
+  return files;
+}
+
+void apply_options(const EngineOptions& options, Engine::Parts* p) {
+  model::ModelConfig& config = p->config;
+  if (options.experts_per_token < 0 || options.experts_per_token > config.moe.experts) {
+    throw_error(ErrorCode::kUsage, "{} experts a token were asked for; the model has {}",
+                options.experts_per_token, config.moe.experts);
+  }
+  if (options.experts_per_token > 0 && options.experts_per_token != config.moe.experts_per_token) {
+    p->notes.push_back(fmt::format(
+        "lossy: {} experts a token instead of the {} that the model was trained with",
+        options.experts_per_token, config.moe.experts_per_token));
+    config.moe.experts_per_token = options.experts_per_token;
+  }
+  if (options.context < 0 || options.context > config.max_context) {
+    throw_error(ErrorCode::kUsage, "a context of {} tokens was asked for; the model's limit is {}",
+                options.context, config.max_context);
+  }
+  if (options.chunk < 0 || options.threads < 0 || options.max_sequences < 1) {
+    throw_error(ErrorCode::kUsage, "chunk, threads and sequences must not be negative");
+  }
+  p->context = options.context > 0 ? options.context
+                                   : std::min<int64_t>(kDefaultContext, config.max_context);
+  p->chunk = std::min(options.chunk > 0 ? options.chunk : kDefaultChunk, p->context);
+}
+
+}  // namespace
+
+std::unique_ptr<Engine> open_engine(const EngineOptions& options, const QueueWrapper& wrap_queue) {
+  auto p = std::make_unique<Engine::Parts>();
+  p->model_path = format::locate_model(options.model);
+  p->checkpoint = format::Checkpoint::open(p->model_path);
+  p->config = model::parse_model_config(p->checkpoint->config(), p->model_path + "/config.json");
+  apply_options(options, p.get());
+
+  const int cpus = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  p->pool = std::make_unique<ThreadPool>(options.threads > 0 ? options.threads : cpus);
+  p->backend = kernels::make_backend(options.backend, *p->pool);
+  p->weights_plan =
+      std::make_unique<model::WeightsPlan>(*p->checkpoint, p->config, *p->backend);
+  const experts::ExpertIndex& index = p->weights_plan->expert_index();
+  p->dense_file_bytes = p->weights_plan->token_file_bytes();
+
+  // The plan comes before anything large is allocated.
+  const uint64_t available = available_memory_bytes();
+  const IoChoice io = choose_io(options.io, index.total_bytes(), available);
+  p->expert_files = open_files(*p->checkpoint, io.access);
+  size_t alignment = 1;
+  bool direct = true;
+  for (const io::File& file : p->expert_files) {
+    alignment = std::max(alignment, file.alignment());
+    direct = direct && file.direct();
+  }
+  p->state_shape = model::StateShape(
+      p->config, options.kv == KvType::kF16 ? kernels::KvType::kF16 : kernels::KvType::kF32);
+  const int64_t rows = std::max<int64_t>(p->chunk, options.max_sequences);
+  p->plan = make_plan({p->config, *p->weights_plan, p->state_shape, *p->backend,
+                       options.memory_bytes > 0 ? options.memory_bytes : default_budget_bytes(),
+                       peak_rss_bytes(), p->context, rows, options.max_sequences, alignment});
+  if (p->plan.cache < p->plan.token_experts) {
+    p->notes.push_back(fmt::format(
+        "the expert cache ({}) holds less than one token's experts ({}): expect hardly any hits; "
+        "a budget of {} would hold them",
+        format_bytes(p->plan.cache), format_bytes(p->plan.token_experts),
+        format_bytes(p->plan.budget - p->plan.cache + p->plan.token_experts)));
+  }
+
+  p->queue = io::make_read_queue(io.kind);
+  p->io_name = fmt::format("{}, {}", p->queue->name(), direct ? "direct" : "buffered");
+  if (io.access == io::Access::kDirect && !direct) {
+    p->notes.push_back("the file system has no direct reads; experts are read through the page cache");
+  }
+  if (wrap_queue) p->queue = wrap_queue(std::move(p->queue));
+
+  p->weights = p->weights_plan->load(open_files(*p->checkpoint, io::Access::kBuffered),
+                                     *p->backend, options.progress);
+
+  std::vector<size_t> slot_bytes;
+  for (int layer = 0; layer < index.layers(); ++layer) {
+    slot_bytes.push_back(experts::StreamedMoe::slot_bytes(index, layer, *p->backend));
+  }
+  p->cache = std::make_unique<experts::ExpertCache>(index, std::move(slot_bytes), p->plan.cache);
+  p->loader = std::make_unique<experts::ExpertLoader>(index, p->expert_files, *p->queue,
+                                                      p->plan.staging_buffers);
+  if (!p->queue->notes().empty()) p->notes.push_back(p->queue->notes());
+  p->runner = std::make_unique<experts::StreamedMoe>(index, *p->cache, *p->loader, *p->backend);
+  p->pages = std::make_unique<model::PagePool>(
+      p->state_shape.page_bytes(), pool_pages(p->state_shape, p->context, options.max_sequences));
+  p->model = std::make_unique<model::Model>(p->config, p->state_shape, *p->weights, *p->backend,
+                                            *p->runner, rows);
+  return std::make_unique<Engine>(std::move(p));
+}
+
+}  // namespace engine
+
+std::unique_ptr<Engine> Engine::open(const EngineOptions& options) {
+  return engine::open_engine(options, nullptr);
+}
+
+Engine::Engine(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+Engine::~Engine() = default;
+
+int Engine::vocab() const { return parts_->config.vocab; }
+int64_t Engine::context() const { return parts_->context; }
+int64_t Engine::chunk() const { return parts_->chunk; }
+const std::string& Engine::model_path() const { return parts_->model_path; }
+const MemoryPlan& Engine::plan() const { return parts_->plan; }
+const std::vector<std::string>& Engine::notes() const { return parts_->notes; }
+std::string Engine::io_name() const { return parts_->io_name; }
+
+EngineStats Engine::stats() const {
+  const experts::MoeStats moe = parts_->runner->stats();
+  const model::StageTimes& times = parts_->model->times();
+  EngineStats s;
+  s.expert_hits = moe.hits;
+  s.expert_misses = moe.misses;
+  s.expert_hit_bytes = moe.hit_bytes;
+  s.expert_miss_bytes = moe.miss_bytes;
+  s.disk_bytes = moe.disk_bytes;
+  s.dense_s = times.dense_s;
+  s.attention_s = times.attention_s;
+  s.delta_net_s = times.delta_net_s;
+  s.router_s = times.router_s;
+  s.expert_read_s = moe.read_wait_s;
+  s.expert_compute_s = moe.compute_s;
+  s.rows = parts_->rows;
+  s.dense_file_bytes = parts_->dense_file_bytes;
+  return s;
+}
+
+void Engine::step(std::span<const StepItem> items, const StopCheck& stop) {
+  std::vector<model::Segment> segments;
+  int64_t rows = 0;
+  for (const StepItem& item : items) {
+    for (int32_t id : item.tokens) {
+      if (id < 0 || id >= parts_->config.vocab) {
+        throw_error(ErrorCode::kUsage, "token id {} is outside the vocabulary of {}", id,
+                    parts_->config.vocab);
+      }
+    }
+    const int64_t length = static_cast<int64_t>(item.session->tokens().size() + item.tokens.size());
+    if (length > parts_->context) {
+      throw_error(ErrorCode::kUsage, "{} tokens do not fit the context of {}; raise --context",
+                  length, parts_->context);
+    }
+    segments.push_back({&item.session->parts_->state, item.tokens});
+    rows += static_cast<int64_t>(item.tokens.size());
+  }
+  parts_->model->forward(segments, stop);
+  parts_->rows += rows;
+
+  int32_t end = 0;
+  for (const StepItem& item : items) {
+    Session::Parts& session = *item.session->parts_;
+    session.tokens.insert(session.tokens.end(), item.tokens.begin(), item.tokens.end());
+    end += static_cast<int32_t>(item.tokens.size());
+    const int32_t last = end - 1;
+    if (item.logits) parts_->model->head({&last, 1}, session.logits.data());
+  }
+}
+
+void Engine::row_logits(std::span<const int32_t> rows, float* logits) {
+  constexpr size_t kAtOnce = model::Model::kHeadRows;
+  for (size_t begin = 0; begin < rows.size(); begin += kAtOnce) {
+    const size_t n = std::min(kAtOnce, rows.size() - begin);
+    parts_->model->head(rows.subspan(begin, n),
+                        logits + begin * static_cast<size_t>(parts_->config.vocab));
+  }
+}
+
+}  // namespace flashmoe

@@ -1,0 +1,65 @@
+// What an Engine and its Sessions are made of. Members are in the order in which they depend on
+// each other, and are destroyed in reverse.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/thread_pool.h"
+#include "experts/moe_runner.h"
+#include "flashmoe/engine.h"
+#include "format/checkpoint.h"
+#include "io/file.h"
+#include "io/read_queue.h"
+#include "kernels/backend.h"
+#include "model/model.h"
+
+namespace flashmoe {
+
+struct Engine::Parts {
+  model::ModelConfig config;
+  int64_t context = 0;
+  int64_t chunk = 0;
+  MemoryPlan plan;
+  std::vector<std::string> notes;
+  std::string model_path;
+  std::string io_name;
+  uint64_t dense_file_bytes = 0;
+
+  std::unique_ptr<ThreadPool> pool;
+  std::unique_ptr<format::Checkpoint> checkpoint;
+  std::unique_ptr<kernels::Backend> backend;
+  std::unique_ptr<model::WeightsPlan> weights_plan;
+  std::unique_ptr<model::Weights> weights;
+  std::vector<io::File> expert_files;
+  std::unique_ptr<io::ReadQueue> queue;
+  std::unique_ptr<experts::ExpertCache> cache;
+  std::unique_ptr<experts::ExpertLoader> loader;
+  std::unique_ptr<experts::MoeRunner> runner;
+  model::StateShape state_shape;
+  std::unique_ptr<model::PagePool> pages;
+  std::unique_ptr<model::Model> model;
+  int64_t rows = 0;  // run so far
+};
+
+struct Session::Parts {
+  model::State state;
+  std::vector<int32_t> tokens;
+  std::vector<float> logits;  // [vocab]
+};
+
+struct SessionSnapshot::Parts {
+  model::Snapshot state;
+  std::vector<int32_t> tokens;
+  std::vector<float> logits;
+};
+
+namespace engine {
+
+// Wraps the read queue of an engine about to be opened, for tests that inject faults.
+using QueueWrapper = std::function<std::unique_ptr<io::ReadQueue>(std::unique_ptr<io::ReadQueue>)>;
+std::unique_ptr<Engine> open_engine(const EngineOptions& options, const QueueWrapper& wrap_queue);
+
+}  // namespace engine
+}  // namespace flashmoe

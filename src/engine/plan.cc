@@ -1,0 +1,88 @@
+#include "engine/plan.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/format_units.h"
+#include "base/memory_info.h"
+#include "experts/moe_runner.h"
+#include "model/model.h"
+
+namespace flashmoe::engine {
+
+namespace {
+
+// The widest product and the widest feed-forward network decide the backend's scratch.
+uint64_t backend_scratch(const PlanInput& in) {
+  const model::ModelConfig& c = in.config;
+  const int64_t width = std::max<int64_t>(
+      {c.hidden, in.state.attention.query_width(), in.state.delta.channels()});
+  const int64_t intermediate =
+      std::max({c.moe.intermediate, c.moe.shared_intermediate, c.dense_intermediate});
+  const int64_t pairs = std::max<int64_t>(
+      in.rows, std::min(experts::StreamedMoe::kPairsPerCall, in.rows * c.moe.experts_per_token));
+  return in.backend.scratch_bytes(pairs, width, 1, intermediate);
+}
+
+}  // namespace
+
+int pool_pages(const model::StateShape& state, int64_t context, int sequences) {
+  const int pages = state.pages_for(context);
+  return pages == 0 ? 0 : (pages + 1) * sequences;
+}
+
+MemoryPlan make_plan(const PlanInput& in) {
+  const experts::ExpertIndex& index = in.weights.expert_index();
+  const uint64_t k = static_cast<uint64_t>(in.config.moe.experts_per_token);
+  MemoryPlan plan;
+  uint64_t largest_slot = 0;
+  for (int layer = 0; layer < index.layers(); ++layer) {
+    const uint64_t slot =
+        experts::ExpertCache::slot_size(experts::StreamedMoe::slot_bytes(index, layer, in.backend));
+    largest_slot = std::max(largest_slot, slot);
+    plan.token_experts += slot * k;
+    plan.all_experts += slot * static_cast<uint64_t>(index.experts());
+  }
+  plan.budget = in.budget_bytes;
+  plan.process = in.process_bytes;
+  plan.dense = in.weights.prepared_bytes();
+  plan.state = static_cast<uint64_t>(pool_pages(in.state, in.context, in.sequences)) *
+                   in.state.page_bytes() +
+               static_cast<uint64_t>(in.sequences) * 2 * in.state.recurrent_bytes();
+  plan.scratch = model::Model::activation_bytes(in.config, in.rows) + backend_scratch(in) +
+                 static_cast<uint64_t>(in.sequences + model::Model::kHeadRows) *
+                     static_cast<uint64_t>(in.config.vocab) * sizeof(float);
+
+  // One layer's experts are the least that a step needs resident at once.
+  constexpr int kLeastBuffers = 2;
+  const uint64_t buffer = experts::ExpertLoader::buffer_bytes(index, in.alignment);
+  const uint64_t fixed = plan.process + plan.dense + plan.state + plan.scratch;
+  plan.minimum = fixed + std::max<uint64_t>(kLeastBuffers * buffer + k * largest_slot,
+                                            model::WeightsPlan::kStagingBytes);
+  if (plan.budget < plan.minimum) {
+    throw_error(ErrorCode::kMemory,
+                "a memory budget of {} is too small: this model needs at least {} ({} dense "
+                "weights, {} for {} tokens of context, {} activations, {} program, {} for experts); "
+                "raise --memory, or lower --context or --chunk",
+                format_bytes(plan.budget), format_bytes(plan.minimum), format_bytes(plan.dense),
+                format_bytes(plan.state), in.context, format_bytes(plan.scratch),
+                format_bytes(plan.process), format_bytes(plan.minimum - fixed));
+  }
+
+  // Enough buffers to have all of a layer's misses in flight, but no more than an eighth of what
+  // the experts get.
+  const uint64_t rest = plan.budget - fixed;
+  plan.staging_buffers = static_cast<int>(
+      std::clamp<uint64_t>(rest / 8 / std::max<uint64_t>(buffer, 1), kLeastBuffers, k + 2));
+  plan.staging = buffer * static_cast<uint64_t>(plan.staging_buffers);
+  plan.cache = std::min(rest - plan.staging, plan.all_experts);
+  return plan;
+}
+
+uint64_t default_budget_bytes() {
+  const uint64_t available = available_memory_bytes();
+  const uint64_t headroom = std::max<uint64_t>(uint64_t{512} << 20, available / 10);
+  return available > 2 * headroom ? available - headroom : available / 2;
+}
+
+}  // namespace flashmoe::engine

@@ -1,0 +1,36 @@
+// Splits a memory budget before anything is loaded.
+#pragma once
+
+#include <cstdint>
+
+#include "flashmoe/engine.h"
+#include "kernels/backend.h"
+#include "model/state.h"
+#include "model/weights.h"
+
+namespace flashmoe::engine {
+
+struct PlanInput {
+  const model::ModelConfig& config;
+  const model::WeightsPlan& weights;
+  const model::StateShape& state;
+  const kernels::Backend& backend;
+  uint64_t budget_bytes = 0;
+  uint64_t process_bytes = 0;  // in use already
+  int64_t context = 0;
+  int64_t rows = 0;  // of the largest step
+  int sequences = 0;
+  size_t alignment = 1;  // of expert reads
+};
+
+// Pages of the key-value pool: every sequence at full context, and one more for each, to copy a
+// shared page into.
+int pool_pages(const model::StateShape& state, int64_t context, int sequences);
+
+// Throws Error kMemory that names the minimum when the budget is below it.
+MemoryPlan make_plan(const PlanInput& input);
+
+// What is available on this machine, less headroom for everything else on it.
+uint64_t default_budget_bytes();
+
+}  // namespace flashmoe::engine

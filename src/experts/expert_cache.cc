@@ -1,0 +1,115 @@
+#include "experts/expert_cache.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+
+namespace flashmoe::experts {
+
+namespace {
+
+// Slots start on pages, so that a slot's memory can be given back to the system alone.
+constexpr size_t kPageBytes = 4096;
+
+}  // namespace
+
+size_t ExpertCache::slot_size(size_t bytes) {
+  return (bytes + kPageBytes - 1) / kPageBytes * kPageBytes;
+}
+
+ExpertPin::~ExpertPin() {
+  if (cache_ != nullptr) cache_->unpin(key_);
+}
+
+std::byte* ExpertPin::data() const { return cache_->slot_data(key_); }
+
+void ExpertPin::publish() {
+  ExpertCache::Entry& entry = cache_->entries_[key_];
+  CHECK(entry.stage == ExpertCache::Stage::kReserved);
+  entry.stage = ExpertCache::Stage::kResident;
+  ++cache_->resident_;
+}
+
+ExpertCache::ExpertCache(const ExpertIndex& index, std::vector<size_t> slot_bytes,
+                         size_t budget_bytes)
+    : index_(index),
+      budget_bytes_(budget_bytes),
+      class_index_(slot_bytes.size(), -1),
+      entries_(static_cast<size_t>(index.layers()) * index.experts()),
+      policy_(entries_.size()) {
+  std::map<size_t, int> class_by_size;
+  for (size_t layer = 0; layer < slot_bytes.size(); ++layer) {
+    if (slot_bytes[layer] == 0) continue;
+    const size_t bytes = slot_size(slot_bytes[layer]);
+    const auto [it, added] = class_by_size.insert({bytes, static_cast<int>(classes_.size())});
+    if (added) classes_.emplace_back().slot_bytes = bytes;
+    class_index_[layer] = it->second;
+    classes_[it->second].capacity += index.experts();
+  }
+  for (SizeClass& c : classes_) {
+    c.capacity = static_cast<int>(
+        std::min<size_t>(static_cast<size_t>(c.capacity), budget_bytes / c.slot_bytes));
+    c.memory = AlignedBuffer(c.slot_bytes * static_cast<size_t>(c.capacity));
+  }
+}
+
+std::byte* ExpertCache::slot_data(ExpertKey key) {
+  SizeClass& c = class_of(key);
+  return c.memory.data() + c.slot_bytes * static_cast<size_t>(entries_[key].slot);
+}
+
+std::optional<ExpertPin> ExpertCache::find(ExpertKey key) {
+  Entry& entry = entries_[key];
+  if (entry.stage != Stage::kResident) return std::nullopt;
+  if (entry.pins++ == 0) policy_.remove(key);
+  return ExpertPin(this, key);
+}
+
+std::optional<ExpertPin> ExpertCache::reserve(ExpertKey key) {
+  Entry& entry = entries_[key];
+  CHECK(entry.stage == Stage::kAbsent);
+  SizeClass& wanted = class_of(key);
+  while (used_bytes_ + wanted.slot_bytes > budget_bytes_ ||
+         (wanted.free_slots.empty() && wanted.used_slots == wanted.capacity)) {
+    const ExpertKey victim = policy_.victim();
+    if (victim < 0) return std::nullopt;
+    policy_.remove(victim);
+    --resident_;
+    give_back(victim, &class_of(victim) == &wanted);
+  }
+  if (wanted.free_slots.empty()) {
+    entry.slot = wanted.used_slots++;
+  } else {
+    entry.slot = wanted.free_slots.back();
+    wanted.free_slots.pop_back();
+  }
+  used_bytes_ += wanted.slot_bytes;
+  entry.stage = Stage::kReserved;
+  entry.pins = 1;
+  return ExpertPin(this, key);
+}
+
+void ExpertCache::give_back(ExpertKey key, bool keep_memory) {
+  SizeClass& c = class_of(key);
+  Entry& entry = entries_[key];
+  if (!keep_memory) {
+    c.memory.discard(c.slot_bytes * static_cast<size_t>(entry.slot), c.slot_bytes);
+  }
+  c.free_slots.push_back(entry.slot);
+  used_bytes_ -= c.slot_bytes;
+  entry = {};
+}
+
+void ExpertCache::unpin(ExpertKey key) {
+  Entry& entry = entries_[key];
+  CHECK(entry.pins > 0);
+  if (--entry.pins > 0) return;
+  if (entry.stage == Stage::kReserved) {
+    give_back(key, true);
+  } else {
+    policy_.add(key);
+  }
+}
+
+}  // namespace flashmoe::experts

@@ -1,0 +1,77 @@
+// Where each expert of each layer lies on disk. Owns the list of byte ranges; opens and reads
+// nothing. An expert is three matrices (gate, up, down) of up to three parts each, anywhere in the
+// checkpoint's files.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "format/checkpoint.h"
+#include "kernels/backend.h"
+
+namespace flashmoe::experts {
+
+// An expert of the whole model: layer * experts per layer + expert.
+using ExpertKey = int32_t;
+
+constexpr int kParts = 9;  // gate, up, down; each with codes, scales, biases
+
+// The parts of one expert in the order above; plain formats leave scales and biases empty.
+using ExpertParts = std::array<format::Extent, kParts>;
+
+// How one expert is read into a staging buffer: neighbouring parts share a read, and every read is
+// aligned in file and buffer.
+struct ExpertReads {
+  struct Read {
+    int file = 0;
+    uint64_t offset = 0;
+    size_t bytes = 0;
+    size_t needed_bytes = 0;  // up to the last byte used; the file may end before `bytes`
+    size_t staging_offset = 0;
+  };
+  int count = 0;
+  std::array<Read, kParts> reads;
+  std::array<size_t, kParts> part_offset{};  // of each part in the staging buffer
+  size_t staging_bytes = 0;
+};
+
+class ExpertIndex {
+ public:
+  ExpertIndex(int layers, int experts) : experts_(experts), layers_(static_cast<size_t>(layers)) {}
+
+  // The formats and shapes of a layer's experts, all alike.
+  struct Layer {
+    quant::Format gate, up, down;
+    int64_t hidden = 0;
+    int64_t intermediate = 0;
+    std::vector<ExpertParts> parts;  // one for each expert; empty for a layer without experts
+  };
+  void set_layer(int layer, Layer description);
+
+  int layers() const { return static_cast<int>(layers_.size()); }
+  int experts() const { return experts_; }
+  const Layer& layer(int index) const { return layers_[static_cast<size_t>(index)]; }
+  const Layer& layer_of(ExpertKey key) const { return layer(key / experts_); }
+  ExpertKey key(int layer, int expert) const { return layer * experts_ + expert; }
+
+  // Bytes of one expert of the layer in its file; 0 for a layer without experts.
+  size_t expert_bytes(int layer) const;
+  size_t total_bytes() const;
+  // Bytes of the experts that one token visits.
+  size_t token_bytes(int experts_per_token) const;
+
+  ExpertReads reads(ExpertKey key, size_t alignment) const;
+  // The largest ExpertReads::staging_bytes.
+  size_t staging_bytes(size_t alignment) const;
+  // The expert's matrices in a staging buffer that `reads` filled.
+  void matrices(ExpertKey key, const ExpertReads& reads, const std::byte* staging,
+                std::array<kernels::FileMatrix, 3>* gate_up_down) const;
+
+ private:
+  int experts_;
+  std::vector<Layer> layers_;
+};
+
+}  // namespace flashmoe::experts

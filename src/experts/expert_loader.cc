@@ -1,0 +1,111 @@
+#include "experts/expert_loader.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/check.h"
+#include "base/error.h"
+
+namespace flashmoe::experts {
+
+ExpertLoader::ExpertLoader(const ExpertIndex& index, std::span<const io::File> files,
+                           io::ReadQueue& queue, int buffers)
+    : index_(index), files_(files), queue_(queue), staging_(static_cast<size_t>(buffers)) {
+  for (const io::File& file : files) alignment_ = std::max(alignment_, file.alignment());
+  staging_bytes_ = buffer_bytes(index, alignment_);
+  memory_ = AlignedBuffer(staging_bytes_ * static_cast<size_t>(buffers));
+  std::vector<std::span<std::byte>> spans;
+  for (int b = buffers - 1; b >= 0; --b) {
+    free_buffers_.push_back(b);
+    spans.push_back({staging_data(b), staging_bytes_});
+  }
+  queue_.register_buffers(spans);
+}
+
+ExpertLoader::~ExpertLoader() {
+  drain();
+  queue_.register_buffers({});
+}
+
+size_t ExpertLoader::buffer_bytes(const ExpertIndex& index, size_t alignment) {
+  const size_t place = std::max<size_t>(alignment, 4096);
+  return (index.staging_bytes(alignment) + place - 1) / place * place;
+}
+
+void ExpertLoader::start(ExpertKey key) {
+  CHECK(can_start());
+  const int buffer = free_buffers_.back();
+  free_buffers_.pop_back();
+  Staging& staging = staging_[buffer];
+  staging = {key, 0, index_.reads(key, alignment_), {}};
+  staging.reads_left = staging.plan.count;
+  ++in_flight_;
+  for (int r = 0; r < staging.plan.count; ++r) submit(buffer, r);
+}
+
+// Queues a read, or what is left of it after a short one.
+void ExpertLoader::submit(int buffer, int read) {
+  const Staging& staging = staging_[buffer];
+  const ExpertReads::Read& plan = staging.plan.reads[read];
+  const size_t done = staging.done_bytes[read];
+  const io::ReadRequest request{&files_[plan.file], plan.offset + done, plan.bytes - done,
+                                staging_data(buffer) + plan.staging_offset + done,
+                                static_cast<uint64_t>(buffer * kParts + read)};
+  queue_.submit({&request, 1});
+}
+
+void ExpertLoader::complete(const io::ReadCompletion& completion) {
+  const int buffer = static_cast<int>(completion.tag) / kParts;
+  const int read = static_cast<int>(completion.tag) % kParts;
+  Staging& staging = staging_[buffer];
+  const ExpertReads::Read& plan = staging.plan.reads[read];
+  const io::File& file = files_[plan.file];
+  size_t& done = staging.done_bytes[read];
+  if (completion.error != 0) {
+    throw_error(ErrorCode::kIo, "{}: cannot read {} bytes at offset {}: {}", file.path(),
+                plan.bytes - done, plan.offset + done, std::strerror(completion.error));
+  }
+  read_bytes_ += completion.bytes;
+  const size_t reached = done + completion.bytes;
+  if (reached < plan.needed_bytes) {
+    // A direct read goes on at an aligned offset; where that is no progress, the file has ended.
+    const size_t next = reached / alignment_ * alignment_;
+    if (next == done) {
+      throw_error(ErrorCode::kIo, "{}: the file ends at offset {}, {} bytes before the expert does",
+                  file.path(), plan.offset + reached, plan.needed_bytes - reached);
+    }
+    done = next;
+    submit(buffer, read);
+    return;
+  }
+  if (--staging.reads_left == 0) complete_.push_back(buffer);
+}
+
+ExpertLoader::Loaded ExpertLoader::wait() {
+  CHECK(in_flight_ > 0);
+  std::array<io::ReadCompletion, 16> completions;
+  while (complete_.empty()) {
+    const size_t n = queue_.wait(completions);
+    CHECK(n > 0);
+    for (size_t i = 0; i < n; ++i) complete(completions[i]);
+  }
+  const int buffer = complete_.front();
+  complete_.erase(complete_.begin());
+  --in_flight_;
+  Loaded loaded{staging_[buffer].key, buffer, {}};
+  index_.matrices(loaded.key, staging_[buffer].plan, staging_data(buffer), &loaded.gate_up_down);
+  return loaded;
+}
+
+void ExpertLoader::release(const Loaded& loaded) { free_buffers_.push_back(loaded.buffer); }
+
+void ExpertLoader::drain() noexcept {
+  std::array<io::ReadCompletion, 16> completions;
+  while (queue_.in_flight() > 0) queue_.wait(completions);
+  free_buffers_.clear();
+  for (int b = static_cast<int>(staging_.size()) - 1; b >= 0; --b) free_buffers_.push_back(b);
+  complete_.clear();
+  in_flight_ = 0;
+}
+
+}  // namespace flashmoe::experts

@@ -1,0 +1,98 @@
+// Runs the experts that a layer's router picked. The seam that keeps the model code the same
+// wherever experts lie: `start` says what is needed, so that slow things can begin; `finish`
+// computes. StreamedMoe is the one for experts on disk behind a cache in memory.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "experts/expert_cache.h"
+#include "experts/expert_loader.h"
+#include "kernels/backend.h"
+
+namespace flashmoe::experts {
+
+// What the runner has done since it was made.
+struct MoeStats {
+  int64_t hits = 0;    // experts needed by a layer of a step and found resident
+  int64_t misses = 0;  // and those that were read
+  uint64_t hit_bytes = 0, miss_bytes = 0;  // of these experts, in their file's format
+  uint64_t disk_bytes = 0;                 // read, with what alignment added
+  double read_wait_s = 0;                  // time in which nothing was left to do but wait
+  double compute_s = 0;                    // preparing and computing experts
+};
+
+class MoeRunner {
+ public:
+  virtual ~MoeRunner() = default;
+
+  // A step begins. Experts that recur within it are read once per layer.
+  virtual void begin_step() = 0;
+  // The routes [rows, k] of one layer are known: fills in their targets, and starts reading what
+  // is not resident. Computation that does not need the experts belongs after this call.
+  virtual void start(int layer, std::span<kernels::Route> routes, int k) = 0;
+  // y [targets, hidden]: every route's expert applied to its row of x [rows, hidden]. Throws when
+  // a read fails; the runner is then ready for another step.
+  virtual void finish(const float* x, float* y) = 0;
+  // Forgets what was started, e.g. because the step was cancelled.
+  virtual void abandon() noexcept = 0;
+  virtual MoeStats stats() const = 0;
+};
+
+class StreamedMoe final : public MoeRunner {
+ public:
+  // All arguments must outlive the runner.
+  StreamedMoe(const ExpertIndex& index, ExpertCache& cache, ExpertLoader& loader,
+              kernels::Backend& backend)
+      : index_(index), cache_(cache), loader_(loader), backend_(backend) {}
+
+  // Bytes of a prepared expert of a layer: gate, up and down, each on a 64-byte boundary.
+  static size_t slot_bytes(const ExpertIndex& index, int layer, const kernels::Backend& backend);
+  // At most this many (expert, row) pairs are computed in one call of the backend, unless a
+  // single expert has more.
+  static constexpr int64_t kPairsPerCall = 512;
+
+  void begin_step() override { cache_.begin_step(); }
+  void start(int layer, std::span<kernels::Route> routes, int k) override;
+  void finish(const float* x, float* y) override;
+  void abandon() noexcept override;
+  MoeStats stats() const override;
+
+ private:
+  // One expert of the layer at hand and the rows that chose it.
+  struct Work {
+    ExpertKey key;
+    int64_t first;  // its rows are rows_[first, first + count), and so are its targets
+    int64_t count;
+  };
+
+  void compute_hits(const float* x, float* y);
+  void start_reads();  // as many as there are staging buffers and slots for
+  void compute_arrived(const ExpertLoader::Loaded& loaded, const float* x, float* y);
+  kernels::FeedForward network(ExpertKey key, std::byte* slot) const;
+  kernels::FeedForwardJob job(const Work& work, std::byte* slot) const;
+
+  const ExpertIndex& index_;
+  ExpertCache& cache_;
+  ExpertLoader& loader_;
+  kernels::Backend& backend_;
+
+  // The layer being run, from start to finish.
+  int layer_ = -1;
+  std::vector<int32_t> rows_;  // grouped by expert, ascending within
+  struct Hit {
+    Work work;
+    ExpertPin pin;
+  };
+  std::vector<Hit> hits_;
+  std::vector<Work> misses_;
+  size_t next_miss_ = 0;         // misses_ from here on have not been started
+  std::vector<ExpertPin> loading_;
+  std::vector<kernels::FeedForwardJob> jobs_;
+  std::vector<int32_t> group_begin_;  // per expert, while grouping
+  MoeStats stats_;
+};
+
+}  // namespace flashmoe::experts

@@ -1,0 +1,85 @@
+// What all backends in host memory share: the loops over threads, and every operation that is not
+// a product with a weight matrix. Products are left to the derived class (ref/, cpu/).
+#pragma once
+
+#include <vector>
+
+#include "base/aligned_buffer.h"
+#include "base/thread_pool.h"
+#include "kernels/backend.h"
+
+namespace flashmoe::kernels {
+
+class HostBackend : public Backend {
+ public:
+  explicit HostBackend(ThreadPool& pool) : pool_(pool) {}
+
+  size_t scratch_bytes(int64_t rows, int64_t width, int64_t experts,
+                       int64_t intermediate) const override;
+  void embed(const Matrix& table, std::span<const int32_t> ids, float* out) override;
+  void rms_norm(const float* x, const float* weight, int64_t rows, int64_t width, float eps,
+                float* out) override;
+  void add(float* x, const float* y, int64_t n) override;
+  void linear(const float* x, int64_t rows, int64_t cols, std::span<const LinearJob> jobs) override;
+  void feed_forward(const float* x, int64_t hidden, std::span<const FeedForwardJob> jobs,
+                    float* y) override;
+  void delta_net(const DeltaNetShape& shape, const DeltaNetWeights& weights,
+                 const DeltaNetInput& input, std::span<const DeltaNetSegment> segments,
+                 float* out) override;
+  void attention(const AttentionShape& shape, const AttentionWeights& weights,
+                 const AttentionInput& input, std::span<const AttentionSegment> segments,
+                 float* out) override;
+  void route(const float* logits, int64_t rows, int experts, int k, bool normalize,
+             Route* routes) override;
+  void combine(const Route* routes, const float* y, int64_t rows, int k, int64_t hidden,
+               const float* shared, const float* shared_gate, float* out) override;
+
+ protected:
+  // Input rows of a product in the form the derived class computes on, in scratch memory.
+  struct Operand {
+    int64_t rows = 0;
+    int64_t cols = 0;
+    Precision precision = Precision::kFast;
+    std::byte* data = nullptr;  // operand_row_bytes(cols, precision) for each row
+  };
+
+  virtual size_t operand_row_bytes(int64_t cols, Precision precision) const = 0;
+  // Fills row `index` of the operand from x [cols].
+  virtual void load_operand(const float* x, int64_t index, const Operand& operand) const noexcept = 0;
+  // y[i * y_stride + r] = operand row i · weight row r, for r in the given blocks of kRowBlock rows.
+  virtual void multiply(const Matrix& weight, const Operand& operand, int64_t block_begin,
+                        int64_t block_end, float* y, int64_t y_stride) const noexcept = 0;
+  virtual void decode_row(const Matrix& weight, int64_t row, float* out) const noexcept = 0;
+
+  ThreadPool& pool() { return pool_; }
+
+ private:
+  // A part of one product: blocks [begin, end) of its output rows.
+  struct Task {
+    const Matrix* weight;
+    const Operand* operand;
+    float* y;
+    int64_t y_stride;
+    int64_t block_begin;
+    int64_t block_end;
+  };
+  // Cuts the product into tasks of about the same work.
+  void add_tasks(const Matrix& weight, const Operand& operand, float* y, int64_t y_stride);
+  void run_tasks();  // all of tasks_, in one parallel region; then clears it
+
+  // A growing scratch area whose memory is kept from call to call.
+  class Scratch {
+   public:
+    std::byte* reserve(size_t bytes);
+
+   private:
+    AlignedBuffer buffer_;
+  };
+
+  ThreadPool& pool_;
+  std::vector<Task> tasks_;
+  std::vector<Operand> operands_;
+  Scratch operand_scratch_, hidden_scratch_, hidden_operand_scratch_, conv_scratch_;
+};
+
+}  // namespace flashmoe::kernels

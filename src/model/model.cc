@@ -1,0 +1,212 @@
+#include "model/model.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "base/check.h"
+#include "base/error.h"
+#include "base/timer.h"
+
+namespace flashmoe::model {
+
+using kernels::Precision;
+
+Model::Model(const ModelConfig& config, const StateShape& state_shape, const Weights& weights,
+             kernels::Backend& backend, experts::MoeRunner& runner, int64_t max_rows)
+    : config_(config),
+      attention_shape_(state_shape.attention),
+      delta_shape_(state_shape.delta),
+      weights_(weights),
+      backend_(backend),
+      runner_(runner),
+      max_rows_(max_rows),
+      memory_(activation_bytes(config, max_rows)),
+      routes_(static_cast<size_t>(max_rows) * std::max(1, config.moe.experts_per_token)),
+      all_rows_(static_cast<size_t>(max_rows)) {
+  lay_out(config, max_rows, memory_.data(), &a_);
+  std::iota(all_rows_.begin(), all_rows_.end(), 0);
+  int attention_layers = 0, delta_layers = 0;
+  for (LayerKind kind : config.layer_kinds) {
+    kind_index_.push_back(kind == LayerKind::kAttention ? attention_layers++ : delta_layers++);
+  }
+}
+
+size_t Model::activation_bytes(const ModelConfig& config, int64_t max_rows) {
+  Activations unused;
+  return lay_out(config, max_rows, nullptr, &unused);
+}
+
+size_t Model::lay_out(const ModelConfig& config, int64_t max_rows, std::byte* base,
+                      Activations* a) {
+  size_t offset = 0;
+  const auto take = [&](int64_t width, int64_t rows) {
+    float* place = base == nullptr ? nullptr : reinterpret_cast<float*>(base + offset);
+    offset += (static_cast<size_t>(width * rows) * sizeof(float) + 63) / 64 * 64;
+    return place;
+  };
+  const StateShape shape(config, kernels::KvType::kF32);
+  const int64_t n = max_rows, hidden = config.hidden;
+  a->x = take(hidden, n);
+  a->normed = take(hidden, n);
+  a->mixed = take(hidden, n);
+  // Only one kind of mixer works at a time: attention and delta net share their place.
+  const size_t mixer = offset;
+  a->q = take(shape.attention.query_width(), n);
+  a->gate = take(shape.attention.query_width(), n);
+  a->k = take(shape.attention.kv_width(), n);
+  a->v = take(shape.attention.kv_width(), n);
+  const size_t attention_end = offset;
+  offset = mixer;
+  a->qkv = take(shape.delta.channels(), n);
+  a->z = take(shape.delta.value_width(), n);
+  a->beta = take(shape.delta.value_heads, n);
+  a->dt = take(shape.delta.value_heads, n);
+  offset = std::max(offset, attention_end);
+  a->heads = take(std::max(shape.attention.query_width(), shape.delta.value_width()), n);
+  a->router = take(config.moe.experts, n);
+  a->shared = take(hidden, n);
+  a->shared_gate = take(1, n);
+  a->experts = take(hidden, n * config.moe.experts_per_token);
+  a->head_rows = take(hidden, kHeadRows);
+  return offset;
+}
+
+void Model::forward(std::span<const Segment> segments, const StopCheck& stop) {
+  ids_.clear();
+  for (const Segment& s : segments) {
+    s.state->reserve(static_cast<int64_t>(s.tokens.size()));
+    ids_.insert(ids_.end(), s.tokens.begin(), s.tokens.end());
+  }
+  rows_ = static_cast<int64_t>(ids_.size());
+  CHECK(rows_ > 0 && rows_ <= max_rows_);
+  const int64_t hidden = config_.hidden;
+
+  runner_.begin_step();
+  try {
+    backend_.embed(weights_.embedding, ids_, a_.x);
+    for (int i = 0; i < config_.layers; ++i) {
+      if (stop && stop()) {
+        throw Error(ErrorCode::kCancelled, "cancelled");
+      }
+      const LayerWeights& layer = weights_.layers[i];
+      backend_.rms_norm(a_.x, layer.mixer_norm, rows_, hidden, config_.rms_eps, a_.normed);
+      if (config_.layer_kinds[i] == LayerKind::kAttention) {
+        attention(i, segments);
+      } else {
+        delta_net(i, segments);
+      }
+      backend_.add(a_.x, a_.mixed, rows_ * hidden);
+      backend_.rms_norm(a_.x, layer.moe_norm, rows_, hidden, config_.rms_eps, a_.normed);
+      if (config_.routed[i]) {
+        moe(i);
+      } else {
+        Timer timer(&times_.dense_s);
+        feed_forward(layer.shared, a_.mixed);
+      }
+      backend_.add(a_.x, a_.mixed, rows_ * hidden);
+    }
+  } catch (const Error&) {
+    runner_.abandon();
+    throw;
+  }
+  for (const Segment& s : segments) s.state->commit(static_cast<int64_t>(s.tokens.size()));
+}
+
+void Model::attention(int layer, std::span<const Segment> segments) {
+  const AttentionWeights& w = weights_.layers[layer].attention;
+  {
+    Timer timer(&times_.dense_s);
+    const kernels::LinearJob jobs[] = {
+        {w.q, a_.q}, {w.k, a_.k}, {w.v, a_.v}, {w.gate, a_.gate}};
+    backend_.linear(a_.normed, rows_, config_.hidden, std::span(jobs).first(w.gate ? 4 : 3));
+  }
+  {
+    Timer timer(&times_.attention_s);
+    attention_segments_.clear();
+    int64_t row = 0;
+    for (const Segment& s : segments) {
+      const int64_t n = static_cast<int64_t>(s.tokens.size());
+      attention_segments_.push_back(
+          {row, n, s.state->length(), s.state->pages(kind_index_[layer])});
+      row += n;
+    }
+    backend_.attention(attention_shape_, w.norms,
+                       {a_.q, a_.k, a_.v, w.gate ? a_.gate : nullptr}, attention_segments_,
+                       a_.heads);
+  }
+  Timer timer(&times_.dense_s);
+  const kernels::LinearJob out{w.out, a_.mixed};
+  backend_.linear(a_.heads, rows_, w.out.cols, {&out, 1});
+}
+
+void Model::delta_net(int layer, std::span<const Segment> segments) {
+  const DeltaNetWeights& w = weights_.layers[layer].delta;
+  {
+    Timer timer(&times_.dense_s);
+    const kernels::LinearJob jobs[] = {{w.qkv, a_.qkv},
+                                       {w.z, a_.z},
+                                       {w.beta, a_.beta, Precision::kFloat},
+                                       {w.dt, a_.dt, Precision::kFloat}};
+    backend_.linear(a_.normed, rows_, config_.hidden, jobs);
+  }
+  {
+    Timer timer(&times_.delta_net_s);
+    delta_segments_.clear();
+    int64_t row = 0;
+    for (const Segment& s : segments) {
+      kernels::DeltaNetSegment segment = s.state->recurrent(kind_index_[layer]);
+      segment.row_begin = row;
+      segment.rows = static_cast<int64_t>(s.tokens.size());
+      row += segment.rows;
+      delta_segments_.push_back(segment);
+    }
+    backend_.delta_net(delta_shape_, w.net, {a_.qkv, a_.z, a_.beta, a_.dt}, delta_segments_,
+                       a_.heads);
+  }
+  Timer timer(&times_.dense_s);
+  const kernels::LinearJob out{w.out, a_.mixed};
+  backend_.linear(a_.heads, rows_, w.out.cols, {&out, 1});
+}
+
+void Model::moe(int layer) {
+  const LayerWeights& w = weights_.layers[layer];
+  const int k = config_.moe.experts_per_token;
+  const std::span<kernels::Route> routes(routes_.data(), static_cast<size_t>(rows_ * k));
+  {
+    Timer timer(&times_.router_s);
+    const kernels::LinearJob job{w.router, a_.router, Precision::kFloat};
+    backend_.linear(a_.normed, rows_, config_.hidden, {&job, 1});
+    backend_.route(a_.router, rows_, config_.moe.experts, k, config_.moe.normalize, routes.data());
+  }
+  runner_.start(layer, routes, k);
+  if (w.shared_gate) {  // while experts are being read
+    Timer timer(&times_.dense_s);
+    const kernels::LinearJob job{w.shared_gate, a_.shared_gate, Precision::kFloat};
+    backend_.linear(a_.normed, rows_, config_.hidden, {&job, 1});
+    feed_forward(w.shared, a_.shared);
+  }
+  runner_.finish(a_.normed, a_.experts);
+  backend_.combine(routes.data(), a_.experts, rows_, k, config_.hidden,
+                   w.shared_gate ? a_.shared : nullptr, a_.shared_gate, a_.mixed);
+}
+
+void Model::feed_forward(const kernels::FeedForward& network, float* y) {
+  const kernels::FeedForwardJob job{
+      network, std::span(all_rows_).first(static_cast<size_t>(rows_)), 0};
+  backend_.feed_forward(a_.normed, config_.hidden, {&job, 1}, y);
+}
+
+void Model::head(std::span<const int32_t> rows, float* logits) {
+  CHECK(static_cast<int64_t>(rows.size()) <= kHeadRows);
+  Timer timer(&times_.dense_s);
+  const int64_t hidden = config_.hidden;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    CHECK(rows[i] < rows_);
+    backend_.rms_norm(a_.x + rows[i] * hidden, weights_.final_norm, 1, hidden, config_.rms_eps,
+                      a_.head_rows + static_cast<int64_t>(i) * hidden);
+  }
+  const kernels::LinearJob job{weights_.head, logits};
+  backend_.linear(a_.head_rows, static_cast<int64_t>(rows.size()), hidden, {&job, 1});
+}
+
+}  // namespace flashmoe::model

@@ -1,0 +1,126 @@
+#include "model/tensor_finder.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace flashmoe::model {
+
+namespace {
+
+// Where the text model lies in plain, multimodal (Hugging Face) and multimodal (MLX) checkpoints.
+constexpr std::string_view kPrefixes[] = {"model.", "model.language_model.",
+                                          "language_model.model."};
+constexpr std::string_view kHeads[] = {"lm_head", "language_model.lm_head"};
+// Parts of published checkpoints that text generation does without.
+constexpr std::string_view kOptional[] = {"mtp.",    "model.mtp.",   "language_model.mtp.",
+                                          "visual.", "model.visual.", "vision_tower."};
+
+bool starts_with_any(std::string_view name, std::span<const std::string_view> prefixes) {
+  return std::any_of(prefixes.begin(), prefixes.end(),
+                     [&](std::string_view p) { return name.starts_with(p); });
+}
+
+}  // namespace
+
+TensorFinder::TensorFinder(const format::Checkpoint& checkpoint, const ModelConfig& config)
+    : checkpoint_(checkpoint), tied_(config.tied_embeddings) {
+  for (std::string_view prefix : kPrefixes) {
+    if (checkpoint.find(std::string(prefix) + "embed_tokens.weight") != nullptr) prefix_ = prefix;
+  }
+  if (prefix_.empty()) {
+    throw_error(ErrorCode::kNotFound,
+                "{}: no tensor 'model.embed_tokens.weight' (nor under 'model.language_model.' or "
+                "'language_model.model.'); is this a checkpoint of a {} model?",
+                checkpoint.path(), config.model_type);
+  }
+}
+
+format::MatrixInfo TensorFinder::matrix(const std::string& name, int64_t rows, int64_t cols,
+                                        int64_t count) {
+  return checked(prefix_ + name, rows, cols, count);
+}
+
+format::MatrixInfo TensorFinder::head(int64_t rows, int64_t cols) {
+  for (std::string_view name : kHeads) {
+    if (checkpoint_.find(std::string(name) + ".weight") != nullptr) {
+      return checked(std::string(name), rows, cols, 1);
+    }
+  }
+  throw_error(ErrorCode::kNotFound,
+              "{}: no tensor 'lm_head.weight', and config.json does not tie it to the embedding",
+              checkpoint_.path());
+}
+
+format::MatrixInfo TensorFinder::checked(const std::string& full_name, int64_t rows, int64_t cols,
+                                         int64_t count) {
+  std::optional<format::MatrixInfo> info = checkpoint_.find_matrix(full_name, cols);
+  if (!info) {
+    throw_error(ErrorCode::kNotFound, "{}: tensor '{}' is missing", checkpoint_.path(),
+                full_name + ".weight");
+  }
+  if (info->rows != rows || info->cols != cols || info->count != count) {
+    throw_error(ErrorCode::kCorrupt,
+                "{}: tensor '{}' is {} x [{}, {}], but config.json calls for {} x [{}, {}]",
+                checkpoint_.path(), full_name, info->count, info->rows, info->cols, count, rows,
+                cols);
+  }
+  mark(full_name);
+  return *info;
+}
+
+const format::TensorInfo& TensorFinder::vector(const std::string& name,
+                                               std::vector<int64_t> shape) {
+  const std::string full_name = prefix_ + name;
+  const format::TensorInfo* info = checkpoint_.find(full_name);
+  if (info == nullptr) {
+    throw_error(ErrorCode::kNotFound, "{}: tensor '{}' is missing", checkpoint_.path(), full_name);
+  }
+  if (info->shape != shape) {
+    throw_error(ErrorCode::kCorrupt,
+                "{}: tensor '{}' has shape [{}], but config.json calls for [{}]",
+                checkpoint_.path(), full_name, fmt::join(info->shape, ", "), fmt::join(shape, ", "));
+  }
+  using quant::DType;
+  if (info->dtype != DType::kF32 && info->dtype != DType::kF16 && info->dtype != DType::kBf16) {
+    throw_error(ErrorCode::kUnsupported, "{}: tensor '{}' is {}; F32, F16 or BF16 is needed here",
+                checkpoint_.path(), full_name, quant::dtype_name(info->dtype));
+  }
+  used_.insert(full_name);
+  return *info;
+}
+
+bool TensorFinder::has(const std::string& name) const {
+  return find(name) != nullptr || find(name + ".weight") != nullptr;
+}
+
+const format::TensorInfo* TensorFinder::find(const std::string& name) const {
+  return checkpoint_.find(prefix_ + name);
+}
+
+void TensorFinder::mark(const std::string& full_name) {
+  used_.insert(full_name);
+  for (const char* part : {".weight", ".scales", ".biases"}) used_.insert(full_name + part);
+}
+
+std::vector<std::string> TensorFinder::unused() const {
+  std::vector<std::string> result;
+  for (const format::TensorInfo& tensor : checkpoint_.tensors()) {
+    if (used_.contains(tensor.name)) continue;
+    const bool tied_head = tied_ && starts_with_any(tensor.name, kHeads);
+    if (!tied_head && !starts_with_any(tensor.name, kOptional) &&
+        !tensor.name.ends_with(".rotary_emb.inv_freq")) {
+      throw_error(ErrorCode::kUnsupported,
+                  "{}: tensor '{}' is not part of this architecture as flashmoe knows it; running "
+                  "without it could give wrong text",
+                  checkpoint_.path(), tensor.name);
+    }
+    result.push_back(tensor.name);
+  }
+  return result;
+}
+
+}  // namespace flashmoe::model

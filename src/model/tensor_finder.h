@@ -1,0 +1,47 @@
+// Finds a model's tensors in a checkpoint by the names that its layers go by, checks their
+// shapes, and keeps account of which were asked for. Owns nothing of the checkpoint.
+#pragma once
+
+#include <cstdint>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "format/checkpoint.h"
+#include "model/config.h"
+
+namespace flashmoe::model {
+
+class TensorFinder {
+ public:
+  // Finds out under which prefix the text model lies ("model.", "language_model.model.", …).
+  TensorFinder(const format::Checkpoint& checkpoint, const ModelConfig& config);
+
+  // `name` is below the prefix, e.g. "layers.3.mlp.gate". Each throws Error naming the tensor
+  // when it is missing or has another shape.
+  format::MatrixInfo matrix(const std::string& name, int64_t rows, int64_t cols, int64_t count = 1);
+  const format::TensorInfo& vector(const std::string& name, std::vector<int64_t> shape);
+  format::MatrixInfo head(int64_t rows, int64_t cols);
+
+  // Whether there is a tensor or matrix of this name.
+  bool has(const std::string& name) const;
+  const format::TensorInfo* find(const std::string& name) const;
+
+  // The tensors never asked for. Those of prediction heads and vision towers may stay unused; any
+  // other is an Error, since ignoring a part of the trunk would give wrong text.
+  std::vector<std::string> unused() const;
+  const std::string& checkpoint_path() const { return checkpoint_.path(); }
+
+ private:
+  format::MatrixInfo checked(const std::string& full_name, int64_t rows, int64_t cols,
+                             int64_t count);
+  void mark(const std::string& full_name);
+
+  const format::Checkpoint& checkpoint_;
+  std::string prefix_;
+  bool tied_;
+  std::set<std::string, std::less<>> used_;
+};
+
+}  // namespace flashmoe::model
