@@ -1,0 +1,91 @@
+// Plain C++: the definition of quant/arithmetic.h on the prepared layout, one weight row at a time.
+#include <algorithm>
+#include <type_traits>
+
+#include "base/check.h"
+#include "kernels/cpu/layout.h"
+#include "kernels/cpu/linear.h"
+#include "quant/arithmetic.h"
+#include "quant/decode.h"
+
+namespace flashmoe::kernels::cpu {
+
+namespace {
+
+using quant::FloatRow;
+using quant::Int8Row;
+
+constexpr int kTile = 8;  // activation rows that share one unpacking
+
+template <typename Row>
+Row operand(const std::byte* x, int64_t cols, int64_t i) {
+  if constexpr (std::is_same_v<Row, Int8Row>) {
+    return quant::int8_row(x + static_cast<size_t>(i) * quant::int8_row_bytes(cols), cols);
+  } else {
+    return quant::float_row(x + static_cast<size_t>(i) * quant::float_row_bytes(cols), cols);
+  }
+}
+
+// acc[i] += x[i] · the affine weight row in `lane` of `block`.
+template <typename Row>
+void dot_affine(const Matrix& weight, const std::byte* block, int lane, const Row* x, int n,
+                float* acc) {
+  const quant::Format& format = weight.format;
+  const AffineShape shape(format);
+  const size_t at = static_cast<size_t>(lane) * quant::dtype_bytes(format.dtype);
+  const int64_t piece = quant::piece_of(format.group);
+  for (int64_t begin = 0; begin < weight.cols; begin += piece) {
+    const std::byte* group = block + static_cast<size_t>(begin / format.group) * shape.group_bytes;
+    float scale, bias;
+    quant::widen(format.dtype, 1, group + shape.scales_at + at, &scale);
+    quant::widen(format.dtype, 1, group + shape.biases_at + at, &bias);
+    uint8_t codes[quant::kBlock];
+    for (int64_t u = 0; u < piece / kUnit; ++u) {
+      const int64_t unit = begin % format.group / kUnit + u;
+      unpack_unit(format.bits, group + static_cast<size_t>(unit) * shape.unit_bytes, lane,
+                  codes + u * kUnit);
+    }
+    for (int i = 0; i < n; ++i) {
+      acc[i] = quant::add_piece(acc[i], codes, scale, bias, piece, x[i], begin);
+    }
+  }
+}
+
+void dot_plain(const Matrix& weight, const std::byte* block, int lane, const FloatRow* x, int n,
+               float* acc) {
+  for (int64_t begin = 0; begin < weight.cols; begin += quant::kBlock) {
+    const int64_t inputs = std::min(quant::kBlock, weight.cols - begin);
+    float values[quant::kBlock];
+    widen_lane(weight.format.dtype, block, lane, begin, inputs, values);
+    for (int i = 0; i < n; ++i) acc[i] = quant::add_block(acc[i], values, inputs, x[i], begin);
+  }
+}
+
+template <typename Row>
+void linear(const Matrix& weight, const std::byte* x, int64_t n, int64_t block_begin,
+            int64_t block_end, float* y, int64_t y_stride) noexcept {
+  const bool affine = weight.format.encoding == quant::Encoding::kAffine;
+  CHECK(affine || (std::is_same_v<Row, FloatRow>));
+  const size_t bytes = block_bytes(weight.format, weight.cols);
+  for (int64_t first = 0; first < n; first += kTile) {
+    const int count = static_cast<int>(std::min<int64_t>(kTile, n - first));
+    Row rows[kTile];
+    for (int i = 0; i < count; ++i) rows[i] = operand<Row>(x, weight.cols, first + i);
+    for (int64_t r = block_begin * kLanes; r < std::min(weight.rows, block_end * kLanes); ++r) {
+      const std::byte* block = weight.data + static_cast<size_t>(r / kLanes) * bytes;
+      float acc[kTile] = {};
+      if (affine) {
+        dot_affine(weight, block, static_cast<int>(r % kLanes), rows, count, acc);
+      } else if constexpr (std::is_same_v<Row, FloatRow>) {
+        dot_plain(weight, block, static_cast<int>(r % kLanes), rows, count, acc);
+      }
+      for (int i = 0; i < count; ++i) y[(first + i) * y_stride + r] = acc[i];
+    }
+  }
+}
+
+}  // namespace
+
+const LinearKernels kScalarLinear = {"scalar", linear<Int8Row>, linear<FloatRow>};
+
+}  // namespace flashmoe::kernels::cpu

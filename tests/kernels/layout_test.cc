@@ -1,0 +1,74 @@
+#include "kernels/cpu/layout.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/kernels/matrices.h"
+
+namespace flashmoe::kernels::cpu {
+namespace {
+
+using testing::TestMatrix;
+
+TEST(Layout, GivesEveryRowBack) {
+  for (const quant::Format& format : testing::all_formats()) {
+    for (int64_t cols : testing::some_cols(format)) {
+      for (int64_t rows : {1, 15, 16, 17, 40}) {
+        TestMatrix m(format, rows, cols, 11);
+        const Matrix prepared = m.prepared();
+        std::vector<float> out(static_cast<size_t>(cols));
+        for (int64_t r = 0; r < rows; ++r) {
+          decode_prepared_row(prepared, r, out.data());
+          const std::vector<float> expected = m.decoded(r);
+          ASSERT_EQ(std::memcmp(out.data(), expected.data(), out.size() * sizeof(float)), 0)
+              << format.name() << " " << dtype_name(format.dtype) << " " << rows << "x" << cols
+              << " row " << r;
+        }
+      }
+    }
+  }
+}
+
+TEST(Layout, IsTheSameInParts) {
+  for (const quant::Format& format : testing::all_formats()) {
+    const int64_t rows = 55, cols = format.encoding == quant::Encoding::kPlain ? 601 : 640;
+    TestMatrix m(format, rows, cols, 12);
+    const size_t bytes = prepared_bytes(format, rows, cols);
+    AlignedBuffer parts(bytes);
+    std::memset(parts.data(), 0xff, bytes);
+    for (int64_t begin : {32, 0, 48, 16}) {
+      const int64_t count = std::min<int64_t>(16, rows - begin);
+      prepare(m.file_rows(begin, count), begin, rows, parts.data());
+    }
+    EXPECT_EQ(std::memcmp(parts.data(), m.prepared().data, bytes), 0) << format.name();
+  }
+}
+
+TEST(Layout, TakesNoMoreRoomThanTheFile) {
+  for (const quant::Format& format : testing::all_formats()) {
+    EXPECT_EQ(prepared_bytes(format, 512, 2048), 512 * format.row_bytes(2048)) << format.name();
+  }
+}
+
+TEST(Layout, PadsTheLastBlockWithZeros) {
+  const quant::Format format{quant::Encoding::kAffine, quant::DType::kF32, 4, 64};
+  const TestMatrix m(format, 1, 64, 13);
+  AlignedBuffer prepared(prepared_bytes(format, 1, 64));
+  std::memset(prepared.data(), 0xff, prepared.bytes());
+  prepare(m.file(), 0, 1, prepared.data());
+  std::vector<float> out(64);
+  for (int64_t r = 1; r < 16; ++r) {
+    decode_prepared_row({format, 16, 64, prepared.data()}, r, out.data());
+    EXPECT_EQ(out, std::vector<float>(64, 0.0f));
+  }
+}
+
+TEST(Layout, IsKnownForWeightsOnly) {
+  using quant::DType, quant::Encoding;
+  EXPECT_TRUE(has_layout({Encoding::kPlain, DType::kBf16, 0, 0}));
+  EXPECT_FALSE(has_layout({Encoding::kPlain, DType::kI32, 0, 0}));
+  EXPECT_FALSE(has_layout({Encoding::kAffine, DType::kBf16, 7, 64}));
+  EXPECT_FALSE(has_layout({Encoding::kAffine, DType::kBf16, 4, 16}));
+}
+
+}  // namespace
+}  // namespace flashmoe::kernels::cpu

@@ -1,0 +1,201 @@
+// Every kernel of every instruction set that this processor has against the definition of
+// quant/arithmetic.h, to the bit.
+#include "kernels/cpu/linear.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <limits>
+
+#include "base/error.h"
+#include "tests/kernels/matrices.h"
+
+namespace flashmoe::kernels::cpu {
+namespace {
+
+using testing::TestMatrix;
+
+constexpr Isa kIsas[] = {Isa::kScalar, Isa::kAvx2, Isa::kAvx512};
+constexpr float kUntouched = -12345.5f;
+
+// n activation rows in the form that a product takes.
+class Operands {
+ public:
+  Operands(const std::vector<float>& x, int64_t n, int64_t cols, bool int8)
+      : cols_(cols),
+        row_bytes_(int8 ? quant::int8_row_bytes(cols) : quant::float_row_bytes(cols)),
+        buffer_(row_bytes_ * static_cast<size_t>(n)) {
+    for (int64_t i = 0; i < n; ++i) {
+      (int8 ? quant::round_row : quant::load_row)(x.data() + i * cols, cols, row(i));
+    }
+  }
+  const std::byte* data() const { return buffer_.data(); }
+  quant::Int8Row int8(int64_t i) { return quant::int8_row(row(i), cols_); }
+  quant::FloatRow floats(int64_t i) { return quant::float_row(row(i), cols_); }
+
+ private:
+  std::byte* row(int64_t i) { return buffer_.data() + static_cast<size_t>(i) * row_bytes_; }
+
+  int64_t cols_;
+  size_t row_bytes_;
+  AlignedBuffer buffer_;
+};
+
+class Linear : public ::testing::TestWithParam<Isa> {
+ protected:
+  void SetUp() override {
+    if (!isa_supported(GetParam())) GTEST_SKIP() << "not on this processor";
+  }
+  const LinearKernels& kernels() { return linear_kernels(GetParam()); }
+  bool int8_takes(const quant::Format& f) { return f.encoding == quant::Encoding::kAffine; }
+
+  // y [n, rows + 3] of all blocks, each computed by its own call.
+  std::vector<float> run(const Matrix& weight, const Operands& x, int64_t n, bool int8) {
+    const int64_t stride = weight.rows + 3;
+    std::vector<float> y(static_cast<size_t>(n * stride), kUntouched);
+    for (int64_t block = 0; block < row_blocks(weight.rows); block += 2) {
+      const int64_t end = std::min(block + 2, row_blocks(weight.rows));
+      (int8 ? kernels().linear_int8 : kernels().linear_float)(weight, x.data(), n, block, end,
+                                                              y.data(), stride);
+    }
+    return y;
+  }
+
+  void check(const quant::Format& format, int64_t rows, int64_t cols, int64_t n, bool int8) {
+    TestMatrix m(format, rows, cols, 21);
+    Operands x(testing::normals(n * cols, 22), n, cols, int8);
+    const std::vector<float> y = run(m.prepared(), x, n, int8);
+    for (int64_t i = 0; i < n; ++i) {
+      for (int64_t r = 0; r < rows + 3; ++r) {
+        const float expected = r >= rows ? kUntouched
+                               : int8    ? m.truth(r, x.int8(i))
+                                         : m.truth(r, x.floats(i));
+        ASSERT_EQ(y[static_cast<size_t>(i * (rows + 3) + r)], expected)
+            << format.name() << " " << dtype_name(format.dtype) << (int8 ? " int8 " : " float ")
+            << rows << "x" << cols << " n=" << n << " at " << i << "," << r;
+      }
+    }
+  }
+};
+
+TEST_P(Linear, GivesTheBitsOfTheDefinition) {
+  for (const quant::Format& format : testing::all_formats()) {
+    for (int64_t cols : testing::some_cols(format)) {
+      for (int64_t rows : {1, 4, 15, 16, 17, 40}) {
+        for (int64_t n = 1; n <= 9; ++n) {
+          if (rows != 17 && n != 1 && n != 4) continue;
+          check(format, rows, cols, n, false);
+          if (int8_takes(format)) check(format, rows, cols, n, true);
+          if (HasFatalFailure()) return;
+        }
+      }
+    }
+  }
+}
+
+TEST_P(Linear, HoldsAtTheLargestSums) {
+  // All codes at their largest, all activations at +-127.
+  for (int bits : {2, 3, 4, 5, 6, 8}) {
+    for (int group : {32, 64, 128}) {
+      const quant::Format format{quant::Encoding::kAffine, quant::DType::kF32, bits, group};
+      const int64_t cols = 256;
+      std::vector<std::byte> codes(16 * format.code_bytes(cols), std::byte{0xff});
+      std::vector<float> scales(16 * cols / group, 1.0f), biases(16 * cols / group, 0.0f);
+      AlignedBuffer data(prepared_bytes(format, 16, cols));
+      prepare({format, 16, cols, codes.data(), reinterpret_cast<const std::byte*>(scales.data()),
+               reinterpret_cast<const std::byte*>(biases.data())},
+              0, 16, data.data());
+      for (float sign : {1.0f, -1.0f}) {
+        Operands x(std::vector<float>(static_cast<size_t>(cols), sign * 127), 1, cols, true);
+        std::vector<float> y(16);
+        kernels().linear_int8({format, 16, cols, data.data()}, x.data(), 1, 0, 1, y.data(), 16);
+        for (float v : y)
+          ASSERT_EQ(v, sign * 127 * 256 * ((1 << bits) - 1)) << bits << " " << group;
+      }
+    }
+  }
+}
+
+TEST_P(Linear, RowsDoNotDependOnTheirCompany) {
+  const int64_t rows = 33, cols = 384, n = 21;
+  for (const quant::Format& format : testing::all_formats()) {
+    TestMatrix m(format, rows, cols, 31);
+    const std::vector<float> x = testing::normals(n * cols, 32);
+    for (bool int8 : {false, true}) {
+      if (int8 && !int8_takes(format)) continue;
+      const std::vector<float> all = run(m.prepared(), Operands(x, n, cols, int8), n, int8);
+      for (int64_t i = 0; i < n; ++i) {
+        const std::vector<float> one(x.begin() + i * cols, x.begin() + (i + 1) * cols);
+        const std::vector<float> alone = run(m.prepared(), Operands(one, 1, cols, int8), 1, int8);
+        ASSERT_EQ(std::memcmp(alone.data(), all.data() + i * (rows + 3), rows * sizeof(float)), 0)
+            << format.name() << " row " << i;
+      }
+    }
+  }
+}
+
+TEST_P(Linear, CarriesNaNThrough) {
+  const quant::Format format{quant::Encoding::kAffine, quant::DType::kBf16, 4, 64};
+  TestMatrix m(format, 16, 128, 41);
+  std::vector<float> x = testing::normals(128, 42);
+  x[70] = std::numeric_limits<float>::infinity();
+  for (bool int8 : {false, true}) {
+    const std::vector<float> y = run(m.prepared(), Operands(x, 1, 128, int8), 1, int8);
+    for (int r = 0; r < 16; ++r) EXPECT_FALSE(std::isfinite(y[r]));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Isa, Linear, ::testing::ValuesIn(kIsas),
+                         [](const auto& info) { return isa_name(info.param); });
+
+// int8 products against exact ones: the error that rounding activations makes.
+TEST(LinearInt8, StaysNearTheFloatProduct) {
+  const int64_t rows = 64, cols = 2048;
+  const quant::Format format{quant::Encoding::kAffine, quant::DType::kBf16, 4, 64};
+  TestMatrix m(format, rows, cols, 51);
+  const std::vector<float> x = testing::normals(cols, 52);
+  Operands rounded(x, 1, cols, true), exact(x, 1, cols, false);
+  std::vector<float> a(rows), b(rows);
+  const LinearKernels& kernels = linear_kernels();
+  kernels.linear_int8(m.prepared(), rounded.data(), 1, 0, 4, a.data(), rows);
+  kernels.linear_float(m.prepared(), exact.data(), 1, 0, 4, b.data(), rows);
+  double error = 0, norm = 0;
+  for (int64_t r = 0; r < rows; ++r) {
+    error += (a[r] - b[r]) * double{a[r] - b[r]};
+    norm += b[r] * double{b[r]};
+  }
+  EXPECT_LT(std::sqrt(error / norm), 0.01);
+  EXPECT_GT(std::sqrt(error / norm), 0.0001);
+}
+
+// Sets FLASHMOE_ISA for a scope.
+class IsaVariable {
+ public:
+  explicit IsaVariable(const char* value) {
+    if (const char* before = std::getenv("FLASHMOE_ISA")) before_ = before;
+    setenv("FLASHMOE_ISA", value, 1);
+  }
+  ~IsaVariable() {
+    before_.empty() ? unsetenv("FLASHMOE_ISA") : setenv("FLASHMOE_ISA", before_.c_str(), 1);
+  }
+
+ private:
+  std::string before_;
+};
+
+TEST(ChosenIsa, ObeysTheEnvironment) {
+  EXPECT_EQ((IsaVariable("scalar"), chosen_isa()), Isa::kScalar);
+  EXPECT_EQ((IsaVariable(""), isa_supported(chosen_isa())), true);
+  EXPECT_THROW((IsaVariable("mmx"), chosen_isa()), Error);
+  for (Isa isa : kIsas) {
+    const IsaVariable variable(isa_name(isa));
+    if (isa_supported(isa)) {
+      EXPECT_EQ(chosen_isa(), isa);
+    } else {
+      EXPECT_THROW(chosen_isa(), Error);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace flashmoe::kernels::cpu
