@@ -12,7 +12,8 @@ namespace flashmoe::io {
 
 class File;
 
-// Offset, bytes and destination must be multiples of file->alignment() (1 for buffered files).
+// Offset, bytes and destination must be multiples of file->alignment() (1 for buffered files); file
+// and destination must live until the completion is taken or the queue is gone.
 struct ReadRequest {
   const File* file = nullptr;
   uint64_t offset = 0;
@@ -21,7 +22,8 @@ struct ReadRequest {
   uint64_t tag = 0;  // given back in the completion
 };
 
-// What the system answered. A short read is not an error: the caller asks again for the rest.
+// What the system answered. A short read is not an error: the caller asks again for the rest (what
+// the destination holds beyond `bytes` is undefined). No read gives more than kMaxReadBytes.
 // Kernel-side failures are given as an errno so that nothing throws across threads.
 struct ReadCompletion {
   uint64_t tag = 0;
@@ -29,8 +31,12 @@ struct ReadCompletion {
   int error = 0;     // errno, 0 if none
 };
 
+constexpr size_t kMaxReadBytes = size_t{1} << 30;
+
 class ReadQueue {
  public:
+  // Gives up requests that have not begun and waits for the others: afterwards nothing writes to
+  // their destinations.
   virtual ~ReadQueue() = default;
   virtual const char* name() const = 0;  // "uring", "pread", "fault(uring)"
   // Queues the requests; they may start at once. Any number may be in flight.
@@ -40,7 +46,19 @@ class ReadQueue {
   virtual size_t wait(std::span<ReadCompletion> completions) = 0;
   // As wait, but never blocks.
   virtual size_t poll(std::span<ReadCompletion> completions) = 0;
-  virtual size_t in_flight() const = 0;
+  virtual size_t in_flight() const = 0;  // submitted and not yet taken
+
+  // A hint: most destinations will lie in these buffers, which replace any named before. A queue
+  // may have the kernel hold on to their pages, so name none ({}) before they are freed. Only while
+  // nothing is in flight.
+  virtual void register_buffers(std::span<const std::span<std::byte>> buffers) {
+    static_cast<void>(buffers);
+  }
+  // What the user may want to know, such as why reads are slower than they could be; else empty.
+  virtual std::string notes() const { return {}; }
 };
+
+// Fails a CHECK unless the request is one that a queue may be given.
+void check_request(const ReadRequest& request);
 
 }  // namespace flashmoe::io
