@@ -1,5 +1,7 @@
 #include "format/quantization.h"
 
+#include <cstdint>
+
 #include "base/error.h"
 #include "format/json_file.h"
 
@@ -12,11 +14,12 @@ using nlohmann::json;
 int parse_count(const json& object, const char* key, const std::string& where) {
   const auto found = object.find(key);
   if (found == object.end()) return 0;
-  if (!found->is_number_unsigned() || *found < 1 || *found > 65536) {
+  const uint64_t count = found->is_number_unsigned() ? found->get<uint64_t>() : 0;
+  if (count < 1 || count > 65536) {
     throw_error(ErrorCode::kCorrupt, "{}.{} is {}, not a number from 1 to 65536", where, key,
                 brief(*found));
   }
-  return found->get<int>();
+  return static_cast<int>(count);
 }
 
 QuantizationEntry parse_entry(const json& object, const std::string& where) {

@@ -23,10 +23,10 @@ struct ModelConfig {
   Family family = Family::kQwen3Moe;
   std::string model_type;  // as in config.json, of the text model
 
-  int layers = 0;                // up to 4096
+  int layers = 0;                // up to 2048
   int hidden = 0;                // width of the residual stream, up to 2^20
   int vocab = 0;                 // rows of the embedding, up to 2^24
-  int max_context = 0;           // positions the model was made for, up to 2^30
+  int max_context = 0;           // positions the model was made for, up to 2^27
   float rms_eps = 0;             // added to the mean of squares, (0, 1)
   bool tied_embeddings = false;  // the output head is the embedding
 
