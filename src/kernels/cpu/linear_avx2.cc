@@ -1,0 +1,292 @@
+// AVX2: as linear_avx512.cc, with the 16 rows of a block in two halves of 8 lanes. Products of
+// bytes are summed in 16 bits for as long as they cannot overflow.
+#include <immintrin.h>
+
+#include <cstring>
+
+#include "kernels/cpu/layout.h"
+#include "kernels/cpu/linear.h"
+#include "kernels/cpu/linear_tiles.h"
+#include "quant/arithmetic.h"
+
+// What is compiled for AVX2 is of this file alone: a shared inline function or template must not
+// come out of here into the baseline program.
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,f16c")
+#endif
+
+namespace flashmoe::kernels::cpu {
+
+namespace {
+
+using quant::DType;
+
+constexpr int kQuads = 8;      // vectors of four inputs in a unit
+constexpr int kHalfLanes = 8;  // weight rows in a vector
+
+inline __m256i load(const std::byte* from) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+}
+
+// Four int8 activations for every lane.
+inline __m256i broadcast4(const int8_t* codes) {
+  int32_t four;
+  std::memcpy(&four, codes, sizeof(four));
+  return _mm256_set1_epi32(four);
+}
+
+// 8 values of a 16- or 32-bit type.
+inline __m256 widen8(DType type, const std::byte* from) {
+  if (type == DType::kF32) return _mm256_loadu_ps(reinterpret_cast<const float*>(from));
+  const __m128i half = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+  if (type == DType::kF16) return _mm256_cvtph_ps(half);
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
+}
+
+// The first `lanes` of a block's 16 rows.
+inline void store_lanes(float* to, int lanes, const __m256* halves) {
+  const __m256i index = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  for (int h = 0; h < 2; ++h) {
+    const __m256i exists = _mm256_cmpgt_epi32(_mm256_set1_epi32(lanes - h * kHalfLanes), index);
+    if (lanes > h * kHalfLanes) _mm256_maskstore_ps(to + h * kHalfLanes, exists, halves[h]);
+  }
+}
+
+// Field kIndex of a plane of width kWidth, moved to bit kTo of each byte.
+template <int kWidth, int kIndex, int kTo>
+inline __m256i field(__m256i plane) {
+  constexpr int kFrom = kWidth * kIndex;
+  const __m256i mask = _mm256_set1_epi8(static_cast<char>(((1 << kWidth) - 1) << kTo));
+  if constexpr (kWidth == 8) return plane;
+  if constexpr (kFrom > kTo) plane = _mm256_srli_epi32(plane, kFrom - kTo);
+  if constexpr (kFrom < kTo) plane = _mm256_slli_epi32(plane, kTo - kFrom);
+  return _mm256_and_si256(plane, mask);
+}
+
+// The codes of inputs 4 kQuad to 4 kQuad + 3 of a unit; `unit` is moved to the half.
+template <int kBits, int kQuad>
+inline __m256i quad(const std::byte* unit) {
+  constexpr int kWide = kBits == 8 ? 8 : kBits >= 4 ? 4 : 2;
+  constexpr int kNarrow = kBits - kWide;
+  __m256i codes = field<kWide, kQuad % (8 / kWide), 0>(load(unit + kQuad / (8 / kWide) * 64));
+  if constexpr (kNarrow > 0) {
+    constexpr int kFields = 8 / kNarrow;
+    const __m256i plane = load(unit + (kWide + kQuad / kFields) * 64);
+    codes = _mm256_or_si256(codes, field<kNarrow, kQuad % kFields, kWide>(plane));
+  }
+  return codes;
+}
+
+// How many products of a pair, each at most 2 * 127 * (2^bits - 1), fit into 16 bits; within a
+// unit.
+template <int kBits>
+constexpr int kPairs = kBits <= 4   ? kQuads
+                       : kBits == 5 ? 4
+                       : kBits == 6 ? 2
+                                    : 1;
+
+// sums[i] += codes of the unit from quad kQuad on * x[i]; pairs[i] holds what is still in 16 bits.
+// Codes of 8 bits count as code - 128 here.
+template <int kBits, int kRows, int kQuad = 0>
+inline void dot_unit(const std::byte* unit, const int8_t* const* x, int64_t at, __m256i* pairs,
+                     __m256i* sums) {
+  __m256i codes = quad<kBits, kQuad>(unit);
+  const __m256i offset = _mm256_set1_epi8(-128);
+  const __m256i centred = _mm256_xor_si256(codes, offset);
+  if constexpr (kBits == 8) codes = _mm256_abs_epi8(centred);
+  for (int i = 0; i < kRows; ++i) {
+    __m256i activations = broadcast4(x[i] + at + 4 * kQuad);
+    if constexpr (kBits == 8) activations = _mm256_sign_epi8(activations, centred);
+    const __m256i products = _mm256_maddubs_epi16(codes, activations);
+    pairs[i] = kQuad % kPairs<kBits> == 0 ? products : _mm256_add_epi16(pairs[i], products);
+    if constexpr ((kQuad + 1) % kPairs<kBits> == 0) {
+      sums[i] = _mm256_add_epi32(sums[i], _mm256_madd_epi16(pairs[i], _mm256_set1_epi16(1)));
+    }
+  }
+  if constexpr (kQuad + 1 < kQuads) dot_unit<kBits, kRows, kQuad + 1>(unit, x, at, pairs, sums);
+}
+
+// Chain c of activation row i is chains[4 i + c].
+template <int kRows>
+inline void clear(__m256* chains) {
+  for (int i = 0; i < 4 * kRows; ++i) chains[i] = _mm256_setzero_ps();
+}
+
+inline __m256 total(const __m256* chains) {
+  return _mm256_add_ps(_mm256_add_ps(chains[0], chains[1]), _mm256_add_ps(chains[2], chains[3]));
+}
+
+template <int kRows>
+inline void add_product(int chain, __m256 weights, const float* const* x, int64_t input,
+                        __m256* chains) {
+  for (int i = 0; i < kRows; ++i) {
+    chains[4 * i + chain] =
+        _mm256_fmadd_ps(weights, _mm256_set1_ps(x[i][input]), chains[4 * i + chain]);
+  }
+}
+
+template <int kBits, int kRows, int kQuad = 0>
+inline void float_dot_unit(const std::byte* unit, const float* const* x, int64_t at,
+                           __m256* chains) {
+  const __m256i codes = quad<kBits, kQuad>(unit);
+  const __m256i mask = _mm256_set1_epi32(0xff);
+  const __m256i bytes[4] = {
+      _mm256_and_si256(codes, mask), _mm256_and_si256(_mm256_srli_epi32(codes, 8), mask),
+      _mm256_and_si256(_mm256_srli_epi32(codes, 16), mask), _mm256_srli_epi32(codes, 24)};
+  for (int c = 0; c < 4; ++c) {
+    add_product<kRows>(c, _mm256_cvtepi32_ps(bytes[c]), x, at + 4 * kQuad + c, chains);
+  }
+  if constexpr (kQuad + 1 < kQuads) float_dot_unit<kBits, kRows, kQuad + 1>(unit, x, at, chains);
+}
+
+// Weights of input i of one half of a plain block.
+template <DType kType>
+inline __m256 plain(const std::byte* block, int64_t i, int half) {
+  if constexpr (kType == DType::kBf16) {
+    const __m256i pair = load(block + i / 2 * 64 + half * 32);
+    return _mm256_castsi256_ps(i % 2 == 0 ? _mm256_slli_epi32(pair, 16)
+                                          : _mm256_and_si256(pair, _mm256_set1_epi32(-65536)));
+  } else {
+    constexpr int kLaneBytes = kType == DType::kF32 ? 4 : 2;
+    return widen8(kType, block + (i * 2 + half) * kHalfLanes * kLaneBytes);
+  }
+}
+
+struct Avx2 {
+  static constexpr int kInt8Rows = 4;
+  static constexpr int kFloatRows = 2;
+
+  template <int kBits, int kUnits, int kRows>
+  static void int8_tile(const Tile& t) noexcept {
+    const AffineShape shape({quant::Encoding::kAffine, t.dtype, kBits, t.group});
+    const size_t half_scales = (shape.biases_at - shape.scales_at) / 2;
+    const int8_t* x[kRows];
+    const float* x_scales[kRows];
+    const float* x_sums[kRows];
+    __m256 acc[kRows][2];
+    for (int i = 0; i < kRows; ++i) {
+      const quant::Int8Row row = quant::int8_row(t.x + i * t.row_bytes, t.cols);
+      x[i] = row.codes;
+      x_scales[i] = row.scales;
+      x_sums[i] = kUnits == 1 ? row.sums32 : row.sums64;
+      acc[i][0] = acc[i][1] = _mm256_setzero_ps();
+    }
+    const std::byte* group = t.block;
+    for (int64_t begin = 0; begin < t.cols; begin += t.group, group += shape.group_bytes) {
+      const std::byte* piece = group;
+      for (int64_t at = begin; at < begin + t.group; at += kUnits * kUnit) {
+        for (int h = 0; h < 2; ++h) {
+          __m256i pairs[kRows], sums[kRows];
+          for (int i = 0; i < kRows; ++i) sums[i] = _mm256_setzero_si256();
+          for (int u = 0; u < kUnits; ++u) {
+            dot_unit<kBits, kRows>(piece + u * kBits * kVectorBytes + h * 32, x, at + u * kUnit,
+                                   pairs, sums);
+          }
+          const __m256 scale = widen8(t.dtype, group + shape.scales_at + h * half_scales);
+          const __m256 bias = widen8(t.dtype, group + shape.biases_at + h * half_scales);
+          for (int i = 0; i < kRows; ++i) {
+            const __m256 x_sum = _mm256_set1_ps(x_sums[i][at / (kUnits * kUnit)]);
+            const __m256 x_scale = _mm256_set1_ps(x_scales[i][at / quant::kBlock]);
+            __m256 product = _mm256_cvtepi32_ps(sums[i]);
+            // Whole numbers below 2^24: exact.
+            if (kBits == 8) product = _mm256_fmadd_ps(_mm256_set1_ps(128), x_sum, product);
+            const __m256 value = _mm256_fmadd_ps(scale, product, _mm256_mul_ps(bias, x_sum));
+            acc[i][h] = _mm256_fmadd_ps(x_scale, value, acc[i][h]);
+          }
+        }
+        piece += kUnits * kBits * kVectorBytes;
+      }
+    }
+    for (int i = 0; i < kRows; ++i) store_lanes(t.y + i * t.y_stride, t.lanes, acc[i]);
+  }
+
+  template <int kBits, int kUnits, int kRows>
+  static void float_tile(const Tile& t) noexcept {
+    const AffineShape shape({quant::Encoding::kAffine, t.dtype, kBits, t.group});
+    const size_t half_scales = (shape.biases_at - shape.scales_at) / 2;
+    const float* x[kRows];
+    const float* x_sums[kRows];
+    __m256 acc[kRows][2];
+    for (int i = 0; i < kRows; ++i) {
+      const quant::FloatRow row = quant::float_row(t.x + i * t.row_bytes, t.cols);
+      x[i] = row.values;
+      x_sums[i] = kUnits == 1 ? row.sums32 : row.sums64;
+      acc[i][0] = acc[i][1] = _mm256_setzero_ps();
+    }
+    const std::byte* group = t.block;
+    for (int64_t begin = 0; begin < t.cols; begin += t.group, group += shape.group_bytes) {
+      const std::byte* piece = group;
+      for (int64_t at = begin; at < begin + t.group; at += kUnits * kUnit) {
+        for (int h = 0; h < 2; ++h) {
+          __m256 chains[4 * kRows];
+          clear<kRows>(chains);
+          for (int u = 0; u < kUnits; ++u) {
+            float_dot_unit<kBits, kRows>(piece + u * kBits * kVectorBytes + h * 32, x,
+                                         at + u * kUnit, chains);
+          }
+          const __m256 scale = widen8(t.dtype, group + shape.scales_at + h * half_scales);
+          const __m256 bias = widen8(t.dtype, group + shape.biases_at + h * half_scales);
+          for (int i = 0; i < kRows; ++i) {
+            const __m256 x_sum = _mm256_set1_ps(x_sums[i][at / (kUnits * kUnit)]);
+            const __m256 value =
+                _mm256_fmadd_ps(scale, total(chains + 4 * i), _mm256_mul_ps(bias, x_sum));
+            acc[i][h] = _mm256_add_ps(acc[i][h], value);
+          }
+        }
+        piece += kUnits * kBits * kVectorBytes;
+      }
+    }
+    for (int i = 0; i < kRows; ++i) store_lanes(t.y + i * t.y_stride, t.lanes, acc[i]);
+  }
+
+  template <DType kType, int kRows>
+  static void plain_tile(const Tile& t) noexcept {
+    const float* x[kRows];
+    __m256 acc[kRows][2];
+    for (int i = 0; i < kRows; ++i) {
+      x[i] = quant::float_row(t.x + i * t.row_bytes, t.cols).values;
+      acc[i][0] = acc[i][1] = _mm256_setzero_ps();
+    }
+    for (int64_t begin = 0; begin < t.cols; begin += quant::kBlock) {
+      const int64_t end = begin + quant::kBlock < t.cols ? begin + quant::kBlock : t.cols;
+      for (int h = 0; h < 2; ++h) {
+        __m256 chains[4 * kRows];
+        clear<kRows>(chains);
+        int64_t input = begin;
+        for (; input + 4 <= end; input += 4) {
+          for (int c = 0; c < 4; ++c) {
+            add_product<kRows>(c, plain<kType>(t.block, input + c, h), x, input + c, chains);
+          }
+        }
+        for (int c = 0; c < 3; ++c) {  // constant indices keep the chains in registers
+          if (input + c < end) {
+            add_product<kRows>(c, plain<kType>(t.block, input + c, h), x, input + c, chains);
+          }
+        }
+        for (int i = 0; i < kRows; ++i) {
+          acc[i][h] = _mm256_add_ps(acc[i][h], total(chains + 4 * i));
+        }
+      }
+    }
+    for (int i = 0; i < kRows; ++i) store_lanes(t.y + i * t.y_stride, t.lanes, acc[i]);
+  }
+};
+
+}  // namespace
+
+}  // namespace flashmoe::kernels::cpu
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+
+namespace flashmoe::kernels::cpu {
+
+const LinearKernels kAvx2Linear = {"avx2", linear_int8<Avx2>, linear_float<Avx2>};
+
+}  // namespace flashmoe::kernels::cpu

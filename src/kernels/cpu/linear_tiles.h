@@ -1,0 +1,125 @@
+// What the vector kernels share. Row blocks outside, tiles of 8, 4, 2 and 1 activation rows inside,
+// so that a block's weights are read from memory once; and the choice of the tile's kernel. Owns no
+// arithmetic. Private to the linear_*.cc files.
+//
+// An instruction set is a struct in its file's anonymous namespace, with
+//   kInt8Rows, kFloatRows: the largest tiles, powers of two up to 8
+//   int8_tile<bits, units, rows>, float_tile<bits, units, rows>, plain_tile<dtype, rows>
+// where `units` is the number of units in a piece (quant/arithmetic.h): 1 or 2.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "base/check.h"
+#include "kernels/backend.h"
+#include "kernels/cpu/linear.h"
+#include "quant/arithmetic.h"
+
+namespace flashmoe::kernels::cpu {
+
+struct Tile {
+  const std::byte* block;  // the row block's weights
+  const std::byte* x;      // the first activation row
+  size_t row_bytes;        // from one activation row to the next
+  int64_t cols;
+  quant::DType dtype;  // of an affine format's scales and biases
+  int group;           // of an affine format
+  int lanes;           // rows of the block that exist: 1 to 16
+  float* y;            // of the block's first row and the first activation row
+  int64_t y_stride;
+};
+
+using TileFunction = void (*)(const Tile&) noexcept;
+
+// One kernel for each power of two of activation rows, 1 to 8; the widest may be missing.
+struct TileFunctions {
+  TileFunction of_rows[4] = {};
+};
+
+void run_tiles(const TileFunctions& functions, const Matrix& weight, const std::byte* x,
+               size_t row_bytes, int64_t n, int64_t block_begin, int64_t block_end, float* y,
+               int64_t y_stride) noexcept;
+
+template <typename Isa, int kBits, int kUnits>
+TileFunctions int8_functions() {
+  TileFunctions f;
+  f.of_rows[0] = Isa::template int8_tile<kBits, kUnits, 1>;
+  f.of_rows[1] = Isa::template int8_tile<kBits, kUnits, 2>;
+  if constexpr (Isa::kInt8Rows >= 4) f.of_rows[2] = Isa::template int8_tile<kBits, kUnits, 4>;
+  if constexpr (Isa::kInt8Rows >= 8) f.of_rows[3] = Isa::template int8_tile<kBits, kUnits, 8>;
+  return f;
+}
+
+template <typename Isa, int kBits, int kUnits>
+TileFunctions float_functions() {
+  TileFunctions f;
+  f.of_rows[0] = Isa::template float_tile<kBits, kUnits, 1>;
+  f.of_rows[1] = Isa::template float_tile<kBits, kUnits, 2>;
+  if constexpr (Isa::kFloatRows >= 4) f.of_rows[2] = Isa::template float_tile<kBits, kUnits, 4>;
+  return f;
+}
+
+template <typename Isa, quant::DType kType>
+TileFunctions plain_functions() {
+  TileFunctions f;
+  f.of_rows[0] = Isa::template plain_tile<kType, 1>;
+  f.of_rows[1] = Isa::template plain_tile<kType, 2>;
+  if constexpr (Isa::kFloatRows >= 4) f.of_rows[2] = Isa::template plain_tile<kType, 4>;
+  return f;
+}
+
+template <typename Isa, int kBits>
+TileFunctions affine_functions(int group, bool int8) {
+  if (int8) return group == 32 ? int8_functions<Isa, kBits, 1>() : int8_functions<Isa, kBits, 2>();
+  return group == 32 ? float_functions<Isa, kBits, 1>() : float_functions<Isa, kBits, 2>();
+}
+
+template <typename Isa>
+TileFunctions affine_functions(const quant::Format& format, bool int8) {
+  switch (format.bits) {
+    case 2:
+      return affine_functions<Isa, 2>(format.group, int8);
+    case 3:
+      return affine_functions<Isa, 3>(format.group, int8);
+    case 4:
+      return affine_functions<Isa, 4>(format.group, int8);
+    case 5:
+      return affine_functions<Isa, 5>(format.group, int8);
+    case 6:
+      return affine_functions<Isa, 6>(format.group, int8);
+    default:
+      return affine_functions<Isa, 8>(format.group, int8);
+  }
+}
+
+template <typename Isa>
+TileFunctions plain_functions(quant::DType dtype) {
+  switch (dtype) {
+    case quant::DType::kBf16:
+      return plain_functions<Isa, quant::DType::kBf16>();
+    case quant::DType::kF16:
+      return plain_functions<Isa, quant::DType::kF16>();
+    default:
+      return plain_functions<Isa, quant::DType::kF32>();
+  }
+}
+
+template <typename Isa>
+void linear_int8(const Matrix& weight, const std::byte* x, int64_t n, int64_t block_begin,
+                 int64_t block_end, float* y, int64_t y_stride) noexcept {
+  CHECK(weight.format.encoding == quant::Encoding::kAffine);
+  run_tiles(affine_functions<Isa>(weight.format, true), weight, x,
+            quant::int8_row_bytes(weight.cols), n, block_begin, block_end, y, y_stride);
+}
+
+template <typename Isa>
+void linear_float(const Matrix& weight, const std::byte* x, int64_t n, int64_t block_begin,
+                  int64_t block_end, float* y, int64_t y_stride) noexcept {
+  const bool plain = weight.format.encoding == quant::Encoding::kPlain;
+  run_tiles(plain ? plain_functions<Isa>(weight.format.dtype)
+                  : affine_functions<Isa>(weight.format, false),
+            weight, x, quant::float_row_bytes(weight.cols), n, block_begin, block_end, y, y_stride);
+}
+
+}  // namespace flashmoe::kernels::cpu
