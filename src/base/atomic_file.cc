@@ -51,9 +51,8 @@ AtomicFile::~AtomicFile() {
   unlink(temporary_path_.c_str());
 }
 
-void AtomicFile::fail(const char* what, int error) const {
-  throw_error(ErrorCode::kIo, "{}: {} ({} bytes in): {}", path_, what, written_bytes_,
-              std::strerror(error));
+void AtomicFile::fail(const std::string& what, int error) const {
+  throw_error(ErrorCode::kIo, "{}: {}: {}", path_, what, std::strerror(error));
 }
 
 void AtomicFile::write(std::span<const std::byte> bytes) {
@@ -63,7 +62,7 @@ void AtomicFile::write(std::span<const std::byte> bytes) {
         std::min(bytes.size(), size_t{1} << 30);  // the system's limit is below 2 GiB
     const ssize_t n = ::write(fd_, bytes.data(), ask);
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) fail("cannot write", errno);
+    if (n < 0) fail(fmt::format("cannot write at {}", written_bytes_), errno);
     written_bytes_ += static_cast<uint64_t>(n);
     bytes = bytes.subspan(static_cast<size_t>(n));
   }

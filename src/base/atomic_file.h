@@ -29,7 +29,7 @@ class AtomicFile {
   void commit();
 
  private:
-  [[noreturn]] void fail(const char* what, int error) const;
+  [[noreturn]] void fail(const std::string& what, int error) const;
 
   std::string path_;
   std::string temporary_path_;
