@@ -69,7 +69,8 @@ struct EngineStats {
   double expert_read_s = 0;  // waiting for the disk with nothing left to compute
   double expert_compute_s = 0;
   int64_t rows = 0;              // tokens run
-  uint64_t dense_file_bytes = 0;  // that each step reads from memory, in the files' formats
+  int64_t steps = 0;
+  uint64_t dense_bytes = 0;      // read from memory for dense weights, in the files' formats
 };
 
 class Session;

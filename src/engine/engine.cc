@@ -74,7 +74,7 @@ void apply_options(const EngineOptions& options, Engine::Parts* p) {
 
 std::unique_ptr<Engine> open_engine(const EngineOptions& options, const QueueWrapper& wrap_queue) {
   auto p = std::make_unique<Engine::Parts>();
-  p->model_path = format::locate_model(options.model);
+  p->model_path = format::locate_model(options.model, format::process_environment());
   p->checkpoint = format::Checkpoint::open(p->model_path);
   p->config = model::parse_model_config(p->checkpoint->config(), p->model_path + "/config.json");
   apply_options(options, p.get());
@@ -170,7 +170,8 @@ EngineStats Engine::stats() const {
   s.expert_read_s = moe.read_wait_s;
   s.expert_compute_s = moe.compute_s;
   s.rows = parts_->rows;
-  s.dense_file_bytes = parts_->dense_file_bytes;
+  s.steps = parts_->steps;
+  s.dense_bytes = static_cast<uint64_t>(parts_->steps) * parts_->dense_file_bytes;
   return s;
 }
 
@@ -194,6 +195,7 @@ void Engine::step(std::span<const StepItem> items, const StopCheck& stop) {
   }
   parts_->model->forward(segments, stop);
   parts_->rows += rows;
+  ++parts_->steps;
 
   int32_t end = 0;
   for (const StepItem& item : items) {

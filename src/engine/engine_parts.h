@@ -25,7 +25,7 @@ struct Engine::Parts {
   std::vector<std::string> notes;
   std::string model_path;
   std::string io_name;
-  uint64_t dense_file_bytes = 0;
+  uint64_t dense_file_bytes = 0;  // of dense weights that each step reads
 
   std::unique_ptr<ThreadPool> pool;
   std::unique_ptr<format::Checkpoint> checkpoint;
@@ -40,7 +40,7 @@ struct Engine::Parts {
   model::StateShape state_shape;
   std::unique_ptr<model::PagePool> pages;
   std::unique_ptr<model::Model> model;
-  int64_t rows = 0;  // run so far
+  int64_t rows = 0, steps = 0;  // run so far
 };
 
 struct Session::Parts {

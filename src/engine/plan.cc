@@ -21,7 +21,7 @@ uint64_t backend_scratch(const PlanInput& in) {
       std::max({c.moe.intermediate, c.moe.shared_intermediate, c.dense_intermediate});
   const int64_t pairs = std::max<int64_t>(
       in.rows, std::min(experts::StreamedMoe::kPairsPerCall, in.rows * c.moe.experts_per_token));
-  return in.backend.scratch_bytes(pairs, width, 1, intermediate);
+  return in.backend.scratch_bytes(pairs, width, intermediate);
 }
 
 }  // namespace

@@ -26,7 +26,7 @@ void SamplingOptions::check() const {
   };
   require(temperature >= 0 && std::isfinite(temperature), "temperature", temperature, "0 or more");
   require(top_k >= 0, "top-k", static_cast<float>(top_k), "0 (all) or more");
-  require(top_p > 0 && top_p <= 1, "top-p", top_p, "above 0 and at most 1");
+  require(top_p >= 0 && top_p <= 1, "top-p", top_p, "between 0 and 1");
   require(min_p >= 0 && min_p <= 1, "min-p", min_p, "between 0 and 1");
   require(repetition_penalty > 0 && std::isfinite(repetition_penalty), "repetition penalty",
           repetition_penalty, "above 0");

@@ -14,7 +14,7 @@ namespace flashmoe::engine {
 struct SamplingOptions {
   float temperature = 1.0f;         // 0: greedy, the most probable token
   int top_k = 0;                    // 0: all
-  float top_p = 1.0f;               // (0, 1]; 1: all
+  float top_p = 1.0f;               // [0, 1]; 1: all, 0: the most probable
   float min_p = 0.0f;               // [0, 1]; share of the most probable token's probability
   float repetition_penalty = 1.0f;  // > 0; 1: none. Divides positive logits of tokens seen,
                                     // prompt included, and multiplies negative ones

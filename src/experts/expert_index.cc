@@ -30,14 +30,15 @@ size_t ExpertIndex::token_bytes(int experts_per_token) const {
 
 ExpertReads ExpertIndex::reads(ExpertKey key, size_t alignment) const {
   const ExpertParts& parts = layer_of(key).parts[static_cast<size_t>(key % experts_)];
-  std::array<int, kParts> order;
+  const auto place = [&](int i) { return std::pair(parts[i].file, parts[i].offset); };
+  std::array<int, kParts> order{};  // the parts in use, by their place on disk
   int used = 0;
   for (int i = 0; i < kParts; ++i) {
-    if (parts[i].bytes > 0) order[used++] = i;
+    if (parts[i].bytes == 0) continue;
+    int at = used++;
+    for (; at > 0 && place(i) < place(order[at - 1]); --at) order[at] = order[at - 1];
+    order[at] = i;
   }
-  std::sort(order.begin(), order.begin() + used, [&](int a, int b) {
-    return std::pair(parts[a].file, parts[a].offset) < std::pair(parts[b].file, parts[b].offset);
-  });
 
   ExpertReads result;
   for (int i = 0; i < used; ++i) {
@@ -48,8 +49,8 @@ ExpertReads ExpertIndex::reads(ExpertKey key, size_t alignment) const {
     if (last == nullptr || last->file != part.file || begin > last->offset + last->bytes) {
       last = &result.reads[result.count++];
       // Without alignment on disk, 64 bytes in memory still keep parts off each other's lines.
-      const size_t place = std::max<size_t>(alignment, 64);
-      const size_t at = (result.staging_bytes + place - 1) / place * place;
+      const size_t unit = std::max<size_t>(alignment, 64);
+      const size_t at = (result.staging_bytes + unit - 1) / unit * unit;
       *last = {part.file, begin, 0, 0, at};
     }
     last->bytes = std::max(last->bytes, static_cast<size_t>(end - last->offset));

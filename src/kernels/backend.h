@@ -164,11 +164,9 @@ class Backend {
   virtual size_t prepared_bytes(const quant::Format& format, int64_t rows, int64_t cols) const = 0;
   virtual void prepare(const FileMatrix& source, int64_t row_begin, int64_t rows,
                        std::byte* destination) = 0;
-  // Scratch bytes this backend holds when steps have at most `rows` rows, no row of a product is
-  // wider than `width`, and each row goes through `experts` feed-forward networks of
-  // `intermediate`.
-  virtual size_t scratch_bytes(int64_t rows, int64_t width, int64_t experts,
-                               int64_t intermediate) const = 0;
+  // Scratch bytes this backend holds when no call has more than `rows` rows, no product is wider
+  // than `width` inputs, and no feed-forward network than `intermediate`.
+  virtual size_t scratch_bytes(int64_t rows, int64_t width, int64_t intermediate) const = 0;
 
   // out [ids.size(), table.cols] = rows of the table.
   virtual void embed(const Matrix& table, std::span<const int32_t> ids, float* out) = 0;

@@ -31,15 +31,13 @@ std::byte* HostBackend::Scratch::reserve(size_t bytes) {
   return buffer_.data();
 }
 
-size_t HostBackend::scratch_bytes(int64_t rows, int64_t width, int64_t experts,
-                                  int64_t intermediate) const {
-  const size_t pairs = static_cast<size_t>(rows * std::max<int64_t>(1, experts));
-  const size_t input = pairs * std::max(operand_row_bytes(width, Precision::kFast),
-                                        operand_row_bytes(width, Precision::kFloat));
-  const size_t hidden = pairs * static_cast<size_t>(2 * intermediate) * sizeof(float);
-  const size_t hidden_operand = pairs * operand_row_bytes(intermediate, Precision::kFast);
-  const size_t conv = static_cast<size_t>(rows * width) * sizeof(float);
-  return input + hidden + hidden_operand + conv;
+size_t HostBackend::scratch_bytes(int64_t rows, int64_t width, int64_t intermediate) const {
+  const auto operand = [&](int64_t cols) {
+    return operand_row_bytes(cols, Precision::kFast) + operand_row_bytes(cols, Precision::kFloat);
+  };
+  const size_t row_bytes = operand(width) + operand(intermediate) +
+                           static_cast<size_t>(2 * intermediate + width) * sizeof(float);
+  return static_cast<size_t>(rows) * row_bytes;
 }
 
 void HostBackend::embed(const Matrix& table, std::span<const int32_t> ids, float* out) {
@@ -87,81 +85,88 @@ void HostBackend::run_tasks() {
 
 void HostBackend::linear(const float* x, int64_t rows, int64_t cols,
                          std::span<const LinearJob> jobs) {
-  // The input is loaded once for each precision that some job asks for.
-  const auto wanted = [&](Precision p) {
-    return std::any_of(jobs.begin(), jobs.end(), [&](const LinearJob& j) { return j.precision == p; });
+  // The input is loaded once for each precision that some job needs.
+  const auto precision_of = [&](const LinearJob& job) {
+    return operand_precision(job.weight.format, job.precision);
   };
   constexpr Precision kPrecisions[] = {Precision::kFast, Precision::kFloat};
+  std::byte* data = operand_scratch_.reserve(
+      static_cast<size_t>(rows) * (operand_row_bytes(cols, Precision::kFast) +
+                                   operand_row_bytes(cols, Precision::kFloat)));
   operands_.assign(2, {});
-  size_t bytes = 0;
-  for (Precision p : kPrecisions) bytes += wanted(p) ? rows * operand_row_bytes(cols, p) : 0;
-  std::byte* data = operand_scratch_.reserve(bytes);
   for (size_t i = 0; i < 2; ++i) {
-    if (!wanted(kPrecisions[i])) continue;
-    operands_[i] = {rows, cols, kPrecisions[i], data};
-    data += rows * operand_row_bytes(cols, kPrecisions[i]);
+    const Precision p = kPrecisions[i];
+    if (std::none_of(jobs.begin(), jobs.end(), [&](const auto& j) { return precision_of(j) == p; })) {
+      continue;
+    }
+    operands_[i] = {rows, cols, p, data};
+    data += static_cast<size_t>(rows) * operand_row_bytes(cols, p);
     pool_.run(static_cast<int>(rows), [&](int r) noexcept {
       load_operand(x + r * cols, r, operands_[i]);
     });
   }
   for (const LinearJob& job : jobs) {
     CHECK(job.weight.cols == cols);
-    add_tasks(job.weight, operands_[job.precision == Precision::kFast ? 0 : 1], job.y,
+    add_tasks(job.weight, operands_[precision_of(job) == Precision::kFast ? 0 : 1], job.y,
               job.weight.rows);
   }
   run_tasks();
 }
 
+Precision HostBackend::input_precision(const FeedForward& network) const {
+  const bool fast =
+      operand_precision(network.gate.format, Precision::kFast) == Precision::kFast &&
+      operand_precision(network.up.format, Precision::kFast) == Precision::kFast;
+  return fast ? Precision::kFast : Precision::kFloat;
+}
+
 void HostBackend::feed_forward(const float* x, int64_t hidden,
                                std::span<const FeedForwardJob> jobs, float* y) {
-  int64_t pairs = 0, widest = 0;
-  for (const FeedForwardJob& job : jobs) {
-    pairs += static_cast<int64_t>(job.rows.size());
-    widest = std::max(widest, job.network.gate.rows);
-  }
-  if (pairs == 0) return;
-  const size_t input_bytes = operand_row_bytes(hidden, Precision::kFast);
-  const size_t hidden_bytes = operand_row_bytes(widest, Precision::kFast);
-  std::byte* input = operand_scratch_.reserve(pairs * input_bytes);
-  float* gate_up = reinterpret_cast<float*>(
-      hidden_scratch_.reserve(static_cast<size_t>(pairs * 2 * widest) * sizeof(float)));
-  std::byte* hidden_input = hidden_operand_scratch_.reserve(pairs * hidden_bytes);
-
   // Per job: its gathered input rows, then its hidden rows, as operands.
   operands_.assign(2 * jobs.size(), {});
-  std::vector<std::pair<int, int>> job_row(pairs);  // pair -> job, row of the job
-  int64_t first = 0;
-  for (size_t j = 0; j < jobs.size(); ++j) {
-    const int64_t n = static_cast<int64_t>(jobs[j].rows.size());
-    operands_[2 * j] = {n, hidden, Precision::kFast, input + first * input_bytes};
-    operands_[2 * j + 1] = {n, jobs[j].network.gate.rows, Precision::kFast,
-                            hidden_input + first * hidden_bytes};
-    for (int64_t i = 0; i < n; ++i) job_row[first + i] = {static_cast<int>(j), static_cast<int>(i)};
-    first += n;
-  }
-  pool_.run(static_cast<int>(pairs), [&](int p) noexcept {
-    const auto [j, i] = job_row[p];
-    load_operand(x + jobs[j].rows[i] * hidden, i, operands_[2 * j]);
-  });
-
-  float* const up_base = gate_up + pairs * widest;
-  first = 0;
+  pair_jobs_.clear();
+  int64_t widest = 0;
+  size_t operand_bytes = 0;
   for (size_t j = 0; j < jobs.size(); ++j) {
     const FeedForward& network = jobs[j].network;
     CHECK(network.gate.cols == hidden && network.down.rows == hidden);
-    add_tasks(network.gate, operands_[2 * j], gate_up + first * widest, widest);
-    add_tasks(network.up, operands_[2 * j], up_base + first * widest, widest);
+    const int64_t n = static_cast<int64_t>(jobs[j].rows.size());
+    for (int64_t i = 0; i < n; ++i) pair_jobs_.push_back({static_cast<int>(j), static_cast<int>(i)});
+    widest = std::max(widest, network.gate.rows);
+    operands_[2 * j] = {n, hidden, input_precision(network), nullptr};
+    operands_[2 * j + 1] = {n, network.gate.rows,
+                            operand_precision(network.down.format, Precision::kFast), nullptr};
+    for (const Operand* o : {&operands_[2 * j], &operands_[2 * j + 1]}) {
+      operand_bytes += static_cast<size_t>(n) * operand_row_bytes(o->cols, o->precision);
+    }
+  }
+  const int64_t pairs = static_cast<int64_t>(pair_jobs_.size());
+  std::byte* place = operand_scratch_.reserve(operand_bytes);
+  for (Operand& o : operands_) {
+    o.data = place;
+    place += static_cast<size_t>(o.rows) * operand_row_bytes(o.cols, o.precision);
+  }
+  float* const gate = reinterpret_cast<float*>(
+      hidden_scratch_.reserve(static_cast<size_t>(pairs * 2 * widest) * sizeof(float)));
+  float* const up = gate + pairs * widest;
+
+  pool_.run(static_cast<int>(pairs), [&](int p) noexcept {
+    const auto [job, i] = pair_jobs_[p];
+    load_operand(x + jobs[job].rows[i] * hidden, i, operands_[2 * job]);
+  });
+  int64_t first = 0;
+  for (size_t j = 0; j < jobs.size(); ++j) {
+    add_tasks(jobs[j].network.gate, operands_[2 * j], gate + first * widest, widest);
+    add_tasks(jobs[j].network.up, operands_[2 * j], up + first * widest, widest);
     first += operands_[2 * j].rows;
   }
   run_tasks();
-
   pool_.run(static_cast<int>(pairs), [&](int p) noexcept {
-    const auto [j, i] = job_row[p];
-    float* gate = gate_up + p * widest;
-    host::silu_multiply(gate, up_base + p * widest, operands_[2 * j + 1].cols);
-    load_operand(gate, i, operands_[2 * j + 1]);
+    const auto [job, i] = pair_jobs_[p];
+    const Operand& hidden_rows = operands_[2 * job + 1];
+    host::silu_multiply(gate + p * widest, up + p * widest, hidden_rows.cols);
+    load_operand(gate + p * widest, i, hidden_rows);
   });
-
   for (size_t j = 0; j < jobs.size(); ++j) {
     add_tasks(jobs[j].network.down, operands_[2 * j + 1], y + jobs[j].target_begin * hidden,
               hidden);

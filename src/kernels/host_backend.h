@@ -14,8 +14,7 @@ class HostBackend : public Backend {
  public:
   explicit HostBackend(ThreadPool& pool) : pool_(pool) {}
 
-  size_t scratch_bytes(int64_t rows, int64_t width, int64_t experts,
-                       int64_t intermediate) const override;
+  size_t scratch_bytes(int64_t rows, int64_t width, int64_t intermediate) const override;
   void embed(const Matrix& table, std::span<const int32_t> ids, float* out) override;
   void rms_norm(const float* x, const float* weight, int64_t rows, int64_t width, float eps,
                 float* out) override;
@@ -43,6 +42,8 @@ class HostBackend : public Backend {
     std::byte* data = nullptr;  // operand_row_bytes(cols, precision) for each row
   };
 
+  // The precision in which a product with this weight takes its input when `asked` is wanted.
+  virtual Precision operand_precision(const quant::Format& weight, Precision asked) const = 0;
   virtual size_t operand_row_bytes(int64_t cols, Precision precision) const = 0;
   // Fills row `index` of the operand from x [cols].
   virtual void load_operand(const float* x, int64_t index, const Operand& operand) const noexcept = 0;
@@ -65,6 +66,7 @@ class HostBackend : public Backend {
   };
   // Cuts the product into tasks of about the same work.
   void add_tasks(const Matrix& weight, const Operand& operand, float* y, int64_t y_stride);
+  Precision input_precision(const FeedForward& network) const;  // shared by gate and up
   void run_tasks();  // all of tasks_, in one parallel region; then clears it
 
   // A growing scratch area whose memory is kept from call to call.
@@ -79,7 +81,12 @@ class HostBackend : public Backend {
   ThreadPool& pool_;
   std::vector<Task> tasks_;
   std::vector<Operand> operands_;
-  Scratch operand_scratch_, hidden_scratch_, hidden_operand_scratch_, conv_scratch_;
+  struct PairJob {
+    int job;  // of a feed_forward call
+    int row;  // of that job
+  };
+  std::vector<PairJob> pair_jobs_;
+  Scratch operand_scratch_, hidden_scratch_, conv_scratch_;
 };
 
 }  // namespace flashmoe::kernels

@@ -63,7 +63,9 @@ TEST(SamplerTest, TopPKeepsTheFewestThatReachIt) {
 TEST(SamplerTest, TopPAlwaysKeepsOne) {
   SamplingOptions options;
   options.top_p = 1e-6f;
-  EXPECT_EQ(frequencies(options, {0, 1, 2}, 50).at(2), 1.0);
+  const auto f = frequencies(options, {0, 1, 2}, 50);
+  EXPECT_EQ(f.size(), 1u);
+  EXPECT_TRUE(f.contains(2));
 }
 
 TEST(SamplerTest, MinPDropsTheImprobable) {
@@ -125,7 +127,7 @@ TEST(SamplerTest, SeedDecides) {
 TEST(SamplerTest, RefusesSettingsOutOfRange) {
   for (auto change : std::vector<void (*)(SamplingOptions&)>{
            [](SamplingOptions& o) { o.temperature = -1; },
-           [](SamplingOptions& o) { o.top_p = 0; },
+           [](SamplingOptions& o) { o.top_p = -1; },
            [](SamplingOptions& o) { o.top_p = NAN; },
            [](SamplingOptions& o) { o.min_p = 2; },
            [](SamplingOptions& o) { o.top_k = -1; },

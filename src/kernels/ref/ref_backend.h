@@ -17,6 +17,9 @@ class RefBackend final : public HostBackend {
                std::byte* destination) override;
 
  protected:
+  Precision operand_precision(const quant::Format&, Precision) const override {
+    return Precision::kFloat;
+  }
   size_t operand_row_bytes(int64_t cols, Precision precision) const override;
   void load_operand(const float* x, int64_t index, const Operand& operand) const noexcept override;
   void multiply(const Matrix& weight, const Operand& operand, int64_t block_begin,

@@ -1,0 +1,72 @@
+// The program's commands: their options as plain data, filled in by main.cc from the command line,
+// and the functions that carry them out. Each returns the exit code or throws Error.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "flashmoe/engine.h"
+
+namespace flashmoe::cli {
+
+// What every command takes that runs a model.
+struct ModelOptions {
+  std::string model;  // empty: the embedded one
+  EngineOptions engine;
+};
+
+struct RunOptions {
+  ModelOptions model;
+  std::string first, second;  // [MODEL] [PROMPT] as given
+  std::optional<std::string> prompt;  // --prompt
+  std::string file;                   // --file, "-" for stdin
+  std::optional<std::string> system;  // text or @FILE
+  std::string think;                  // "", "on", "off" or a number of tokens
+  bool raw = false;
+  bool parse_special = false;
+  int64_t tokens = -1;
+  std::optional<double> temperature, top_p, min_p, repetition_penalty, presence_penalty,
+      frequency_penalty;
+  std::optional<int> top_k;
+  std::optional<uint64_t> seed;
+  bool timing = false;
+  bool json = false;
+};
+int run(const RunOptions& options);
+
+struct InspectOptions {
+  std::string model;
+  bool json = false;
+};
+int inspect(const InspectOptions& options);
+
+struct LogitsOptions {
+  ModelOptions model;
+  std::string ids;  // path of a file with one id a line
+  std::string out;  // path of the .npy file
+};
+int logits(const LogitsOptions& options);
+
+struct TokenizeOptions {
+  std::string model;  // model or tokenizer.json
+  bool parse_special = false;
+  bool decode = false;
+};
+int tokenize(const TokenizeOptions& options);
+
+struct RenderOptions {
+  std::string model;    // model or template file
+  std::string context;  // path of a JSON file with the variables
+};
+int render(const RenderOptions& options);
+
+struct QuantizeCommandOptions {
+  std::string source, destination;
+  int bits = 4;
+  int group = 64;
+  int threads = 0;
+};
+int quantize(const QuantizeCommandOptions& options);
+
+}  // namespace flashmoe::cli

@@ -1,0 +1,194 @@
+// The command line: what can be said, and what it means. The only file that knows CLI11.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <exception>
+#include <string>
+
+#include "base/error.h"
+#include "base/format_units.h"
+#include "base/log.h"
+#include "cli/commands.h"
+
+namespace flashmoe::cli {
+namespace {
+
+constexpr const char* kAbout =
+    "flashmoe runs mixture-of-experts language models larger than memory: dense weights stay\n"
+    "resident, experts are read from disk as the router picks them.\n\n"
+    "A MODEL is a folder with config.json and safetensors files, or org/name in the local Hugging\n"
+    "Face cache. Without one, commands use the small model that comes with flashmoe.";
+
+constexpr const char* kRunAbout =
+    "Answers a prompt.\n\n"
+    "  flashmoe run \"Explain quantum computing\"\n"
+    "  flashmoe run ~/models/Qwen3.5-35B-A3B-4bit \"Write a haiku\" --timing\n"
+    "  cat letter.txt | flashmoe run org/name --system \"Summarise the text.\"\n\n"
+    "The prompt may also come from --file or a pipe. Sampling follows the model's\n"
+    "generation_config.json unless options say otherwise.";
+
+void add_model_options(CLI::App& app, ModelOptions* o) {
+  static const std::map<std::string, IoMode> kIo{{"auto", IoMode::kAuto},
+                                                 {"uring", IoMode::kUring},
+                                                 {"pread", IoMode::kPread},
+                                                 {"buffered", IoMode::kBuffered}};
+  static const std::map<std::string, KvType> kKv{{"f16", KvType::kF16}, {"f32", KvType::kF32}};
+  EngineOptions& e = o->engine;
+  app.add_option_function<std::string>(
+         "--memory", [&e](const std::string& size) { e.memory_bytes = parse_size(size); },
+         "All the memory that may be used, e.g. 16GiB (default: what is available, less headroom)")
+      ->type_name("SIZE")
+      ->group("Engine");
+  app.add_option_function<std::string>(
+         "--io", [&e](const std::string& name) { e.io = kIo.at(name); },
+         "How experts are read: auto, uring, pread, or buffered (pread through the page cache)")
+      ->check(CLI::IsMember({"auto", "uring", "pread", "buffered"}))
+      ->group("Engine");
+  app.add_option("--threads", e.threads, "Threads that compute (default: one for each CPU)")
+      ->check(CLI::Range(1, 1024))
+      ->group("Engine");
+  app.add_option("--backend", e.backend,
+                 "cpu: fast, rounds activations to 8 bits; ref: plain float32, slow and exact")
+      ->check(CLI::IsMember({"cpu", "ref"}))
+      ->group("Engine");
+  app.add_option("--context", e.context,
+                 "Tokens of prompt and answer together (default: 8192, or the model's limit)")
+      ->check(CLI::Range(1, 1 << 30))
+      ->group("Engine");
+  app.add_option("--chunk", e.chunk, "Prompt tokens of one step (default: 256)")
+      ->check(CLI::Range(1, 1 << 20))
+      ->group("Engine");
+  app.add_option_function<std::string>(
+         "--kv", [&e](const std::string& name) { e.kv = kKv.at(name); },
+         "Storage of keys and values: f16 or f32 (default: f16)")
+      ->check(CLI::IsMember({"f16", "f32"}))
+      ->group("Engine");
+  app.add_option("-k,--experts", e.experts_per_token,
+                 "Experts for each token (default: as trained; fewer is faster, and lossy)")
+      ->check(CLI::Range(1, 1 << 16))
+      ->group("Engine");
+}
+
+void add_run(CLI::App& app, RunOptions* o) {
+  app.add_option("MODEL", o->first, "Folder or org/name (default: the embedded model)");
+  app.add_option("PROMPT", o->second, "What to answer; a single argument that names no model");
+  app.add_option("-m,--model", o->model.model, "The model, where MODEL could be taken for a prompt");
+  app.add_option("-p,--prompt", o->prompt, "The prompt, where PROMPT could be taken for a model");
+  app.add_option("-f,--file", o->file, "Read the prompt from a file (- for standard input)");
+  app.add_option("--system", o->system, "System message, or @FILE");
+  app.add_option("--think", o->think,
+                 "Reasoning before the answer: on, off, or a budget of N tokens")
+      ->type_name("on|off|N");
+  app.add_flag("--raw", o->raw, "Continue the plain text, without the chat template");
+  app.add_flag("--parse-special", o->parse_special,
+               "With --raw: special tokens in the text count as such");
+  app.add_option("-n,--tokens", o->tokens, "Most tokens to generate (default: until the model stops)")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 30));
+  const char* kSampling = "Sampling";
+  app.add_option("--temp,--temperature", o->temperature, "0: always the most probable token")
+      ->group(kSampling);
+  app.add_option("--top-k", o->top_k, "Only the K most probable tokens; 0: all")->group(kSampling);
+  app.add_option("--top-p", o->top_p, "Only the most probable tokens that together reach P")
+      ->group(kSampling);
+  app.add_option("--min-p", o->min_p, "Only tokens at least P times as probable as the first")
+      ->group(kSampling);
+  app.add_option("--repetition-penalty", o->repetition_penalty, "Above 1 discourages repetition")
+      ->group(kSampling);
+  app.add_option("--presence-penalty", o->presence_penalty, "Taken once off tokens already used")
+      ->group(kSampling);
+  app.add_option("--frequency-penalty", o->frequency_penalty, "Taken off for each time used")
+      ->group(kSampling);
+  app.add_option("--seed", o->seed, "Equal seeds give equal answers (default: random)")
+      ->group(kSampling);
+  add_model_options(app, &o->model);
+  app.add_flag("--timing", o->timing, "Afterwards, say where the time went, on standard error");
+  app.add_flag("--json", o->json, "Print one JSON object instead of text");
+}
+
+int parse_and_run(int argc, char** argv) {
+  CLI::App app{kAbout, "flashmoe"};
+  app.require_subcommand(1);
+  app.set_version_flag("--version", FLASHMOE_VERSION);
+  bool quiet = false, verbose = false;
+  app.add_flag("-q,--quiet", quiet, "No progress and no notes");
+  app.add_flag("-v,--verbose", verbose, "Say more of what happens");
+  app.fallthrough();
+
+  RunOptions run_options;
+  CLI::App* run_app = app.add_subcommand("run", kRunAbout);
+  add_run(*run_app, &run_options);
+
+  InspectOptions inspect_options;
+  CLI::App* inspect_app = app.add_subcommand(
+      "inspect", "Says what a model is: architecture, quantisation, sizes, what is unused.");
+  inspect_app->add_option("MODEL", inspect_options.model, "Folder or org/name");
+  inspect_app->add_flag("--json", inspect_options.json, "Print one JSON object");
+
+  LogitsOptions logits_options;
+  CLI::App* logits_app = app.add_subcommand(
+      "logits", "Writes the logits after each of the given tokens, float32 [tokens, vocabulary].");
+  logits_app->add_option("MODEL", logits_options.model.model, "Folder or org/name");
+  logits_app->add_option("--ids", logits_options.ids, "File with one token id a line")->required();
+  logits_app->add_option("--out", logits_options.out, "The .npy file to write")->required();
+  add_model_options(*logits_app, &logits_options.model);
+
+  TokenizeOptions tokenize_options;
+  CLI::App* tokenize_app = app.add_subcommand(
+      "tokenize", "Turns text on standard input into a JSON array of token ids, or back.");
+  tokenize_app->add_option("MODEL", tokenize_options.model, "Folder, org/name or tokenizer.json");
+  tokenize_app->add_flag("--parse-special", tokenize_options.parse_special,
+                         "Special tokens in the text count as such");
+  tokenize_app->add_flag("--decode", tokenize_options.decode,
+                         "A JSON array of ids on standard input back to text");
+
+  RenderOptions render_options;
+  CLI::App* render_app = app.add_subcommand(
+      "render", "Prints what a chat template makes of a conversation, to the byte.");
+  render_app->add_option("MODEL", render_options.model, "Folder, org/name or template.jinja");
+  render_app
+      ->add_option("--context", render_options.context,
+                   "JSON file with the template's variables: messages, tools, …")
+      ->required();
+
+  QuantizeCommandOptions quantize_options;
+  CLI::App* quantize_app = app.add_subcommand(
+      "quantize", "Writes a model in fewer bits, in MLX's affine format.");
+  quantize_app->add_option("SRC", quantize_options.source, "Folder or org/name")->required();
+  quantize_app->add_option("OUT", quantize_options.destination, "Folder to write")->required();
+  quantize_app->add_option("--bits", quantize_options.bits, "Bits of a weight (default: 4)")
+      ->check(CLI::IsMember({2, 3, 4, 5, 6, 8}));
+  quantize_app->add_option("--group", quantize_options.group, "Weights that share a scale (default: 64)")
+      ->check(CLI::IsMember({32, 64, 128}));
+  quantize_app->add_option("--threads", quantize_options.threads, "Threads (default: one for each CPU)")
+      ->check(CLI::Range(1, 1024));
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& success) {  // --help, --version
+    return app.exit(success);
+  } catch (const CLI::ParseError& error) {
+    app.exit(error);
+    return 2;
+  }
+  set_log_level(quiet ? LogLevel::kQuiet : verbose ? LogLevel::kDebug : LogLevel::kInfo);
+  if (run_app->parsed()) return run(run_options);
+  if (inspect_app->parsed()) return inspect(inspect_options);
+  if (logits_app->parsed()) return logits(logits_options);
+  if (tokenize_app->parsed()) return tokenize(tokenize_options);
+  if (render_app->parsed()) return render(render_options);
+  return quantize(quantize_options);
+}
+
+}  // namespace
+}  // namespace flashmoe::cli
+
+int main(int argc, char** argv) {
+  try {
+    return flashmoe::cli::parse_and_run(argc, argv);
+  } catch (const flashmoe::Error& error) {
+    std::fprintf(stderr, "flashmoe: %s\n", error.what());
+    return error.exit_code();
+  } catch (const std::exception& error) {  // the standard library's: out of memory
+    std::fprintf(stderr, "flashmoe: %s\n", error.what());
+    return 1;
+  }
+}

@@ -1,0 +1,176 @@
+// flashmoe run: one prompt, one answer.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <random>
+#include <string>
+
+#include "base/error.h"
+#include "base/memory_info.h"
+#include "base/stop_signal.h"
+#include "cli/commands.h"
+#include "cli/locate.h"
+#include "cli/open_engine.h"
+#include "cli/report.h"
+#include "engine/generate.h"
+#include "engine/text_model.h"
+#include "text/stream_decoder.h"
+
+namespace flashmoe::cli {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct Request {
+  std::string model;
+  std::string prompt;
+};
+
+// Sorts out which of [MODEL] [PROMPT] was given, and where the prompt comes from.
+Request find_request(const RunOptions& o) {
+  Request request{o.model.model, ""};
+  std::optional<std::string> prompt = o.prompt;
+  std::vector<std::string> given;
+  for (const std::string& argument : {o.first, o.second}) {
+    if (!argument.empty()) given.push_back(argument);
+  }
+  if (given.size() == 2) {
+    if (!request.model.empty() || prompt) {
+      throw Error(ErrorCode::kUsage, "too many arguments: give the model and the prompt once each");
+    }
+    request.model = given[0];
+    prompt = given[1];
+  } else if (given.size() == 1) {
+    const bool is_model = request.model.empty() && (prompt || names_model(given[0]));
+    if (is_model) {
+      request.model = given[0];
+    } else if (!prompt) {
+      prompt = given[0];
+    } else {
+      throw_error(ErrorCode::kUsage, "both --prompt and '{}' were given", given[0]);
+    }
+  }
+  if (!o.file.empty()) {
+    if (prompt) throw Error(ErrorCode::kUsage, "give the prompt as an argument or by --file, not both");
+    prompt = read_text(o.file, "prompt");
+  }
+  if (!prompt && isatty(STDIN_FILENO) == 0) prompt = read_text("-", "prompt");
+  if (!prompt || prompt->empty()) {
+    throw Error(ErrorCode::kUsage,
+                "there is no prompt; try: flashmoe run \"Explain quantum computing\"");
+  }
+  request.prompt = std::move(*prompt);
+  return request;
+}
+
+engine::SamplingOptions sampling_options(const RunOptions& o, engine::SamplingOptions s) {
+  const auto set = [](const auto& given, auto* value) {
+    if (given) *value = static_cast<std::remove_reference_t<decltype(*value)>>(*given);
+  };
+  set(o.temperature, &s.temperature);
+  set(o.top_k, &s.top_k);
+  set(o.top_p, &s.top_p);
+  set(o.min_p, &s.min_p);
+  set(o.repetition_penalty, &s.repetition_penalty);
+  set(o.presence_penalty, &s.presence_penalty);
+  set(o.frequency_penalty, &s.frequency_penalty);
+  s.seed = o.seed ? *o.seed : std::random_device{}();
+  s.check();
+  return s;
+}
+
+// "on" and "off" set the template's switch; a number also limits the reasoning.
+struct Thinking {
+  std::optional<bool> enable;
+  int64_t budget = -1;
+};
+
+Thinking parse_thinking(const std::string& text) {
+  if (text.empty()) return {};
+  if (text == "on") return {true, -1};
+  if (text == "off") return {false, -1};
+  if (text.size() > 9 || text.find_first_not_of("0123456789") != std::string::npos) {
+    throw_error(ErrorCode::kUsage, "--think takes on, off or a number of tokens, not '{}'", text);
+  }
+  return {true, std::stoll(text)};
+}
+
+std::vector<int32_t> encode_prompt(const RunOptions& o, const engine::TextModel& text,
+                                   const std::string& prompt, const Thinking& thinking) {
+  if (o.raw) return text.encode_text(prompt, o.parse_special);
+  Json variables;
+  variables["messages"] = Json::array();
+  if (o.system) {
+    const bool from_file = o.system->starts_with("@");
+    const std::string system =
+        from_file ? read_text(o.system->substr(1), "system message") : *o.system;
+    variables["messages"].push_back({{"role", "system"}, {"content", system}});
+  }
+  variables["messages"].push_back({{"role", "user"}, {"content", prompt}});
+  if (thinking.enable) variables["enable_thinking"] = *thinking.enable;
+  return text.encode_chat(variables);
+}
+
+}  // namespace
+
+int run(const RunOptions& o) {
+  const Thinking thinking = parse_thinking(o.think);
+  const Request request = find_request(o);
+  if (o.raw && (o.system || thinking.enable)) {
+    throw Error(ErrorCode::kUsage, "--raw uses no chat template, so --system and --think do nothing");
+  }
+  install_stop_signal();
+
+  const auto start = std::chrono::steady_clock::now();
+  const std::string folder = model_folder(request.model);
+  const engine::TextModel text(folder);
+  engine::GenerateOptions options;
+  options.max_tokens = o.tokens;
+  options.sampling = sampling_options(o, text.sampling());
+  options.stop_tokens = text.stop_tokens();
+  options.think = text.think_budget(thinking.budget);
+  const std::vector<int32_t> prompt = encode_prompt(o, text, request.prompt, thinking);
+  if (prompt.empty()) throw Error(ErrorCode::kUsage, "the prompt has no tokens");
+
+  const std::unique_ptr<Engine> engine = open_engine(o.model, folder);
+  const double load_s =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+
+  Session session(*engine);
+  text::StreamDecoder decoder(text.tokenizer(), true);
+  std::string answer;
+  const auto emit = [&](const std::string& piece) {
+    answer += piece;
+    if (o.json) return;
+    std::fwrite(piece.data(), 1, piece.size(), stdout);
+    std::fflush(stdout);
+  };
+  const engine::Generation generation =
+      engine::generate(session, prompt, engine->context(), options,
+                       [&](int32_t token) { emit(decoder.push(token)); }, stop_requested);
+  emit(decoder.finish());
+
+  const RunReport report{generation,        engine->stats(),
+                         engine->plan(),    engine->io_name(),
+                         static_cast<int64_t>(prompt.size()), load_s,
+                         peak_rss_bytes()};
+  if (o.json) {
+    Json json;
+    json["text"] = answer;
+    json["tokens"] = generation.tokens;
+    json.update(report_json(report));
+    json["seed"] = options.sampling.seed;
+    fmt::print("{}\n", json.dump(-1, ' ', false, Json::error_handler_t::replace));
+  } else if (!answer.ends_with('\n')) {
+    fmt::print("\n");
+  }
+  std::fflush(stdout);
+  if (o.timing) fmt::print(stderr, "{}", report_text(report));
+  // As a shell reports a program that Ctrl-C ended.
+  return generation.finish == engine::FinishReason::kCancelled ? 130 : 0;
+}
+
+}  // namespace flashmoe::cli

@@ -1,0 +1,65 @@
+#include "kernels/cpu/cpu_backend.h"
+
+#include <algorithm>
+
+#include "kernels/cpu/layout.h"
+#include "quant/arithmetic.h"
+
+namespace flashmoe::kernels {
+
+bool CpuBackend::supports(const quant::Format& format) const { return cpu::has_layout(format); }
+
+size_t CpuBackend::prepared_bytes(const quant::Format& format, int64_t rows, int64_t cols) const {
+  return cpu::prepared_bytes(format, rows, cols);
+}
+
+void CpuBackend::prepare(const FileMatrix& source, int64_t row_begin, int64_t rows,
+                         std::byte* destination) {
+  const size_t row_bytes[3] = {source.format.code_bytes(source.cols),
+                               source.format.scale_bytes(source.cols),
+                               source.format.scale_bytes(source.cols)};
+  constexpr int64_t kRowsPerTask = 8 * kRowBlock;
+  pool().run(static_cast<int>((source.rows + kRowsPerTask - 1) / kRowsPerTask), [&](int task) noexcept {
+    const int64_t begin = task * kRowsPerTask;
+    FileMatrix part = source;
+    part.rows = std::min(kRowsPerTask, source.rows - begin);
+    part.codes += static_cast<size_t>(begin) * row_bytes[0];
+    if (row_bytes[1] > 0) {
+      part.scales += static_cast<size_t>(begin) * row_bytes[1];
+      part.biases += static_cast<size_t>(begin) * row_bytes[2];
+    }
+    cpu::prepare(part, row_begin + begin, rows, destination);
+  });
+}
+
+Precision CpuBackend::operand_precision(const quant::Format& weight, Precision asked) const {
+  return weight.encoding == quant::Encoding::kAffine ? asked : Precision::kFloat;
+}
+
+size_t CpuBackend::operand_row_bytes(int64_t cols, Precision precision) const {
+  return precision == Precision::kFast ? quant::int8_row_bytes(cols) : quant::float_row_bytes(cols);
+}
+
+void CpuBackend::load_operand(const float* x, int64_t index,
+                              const Operand& operand) const noexcept {
+  std::byte* row = operand.data + static_cast<size_t>(index) *
+                                      operand_row_bytes(operand.cols, operand.precision);
+  if (operand.precision == Precision::kFast) {
+    quant::round_row(x, operand.cols, row);
+  } else {
+    quant::load_row(x, operand.cols, row);
+  }
+}
+
+void CpuBackend::multiply(const Matrix& weight, const Operand& operand, int64_t block_begin,
+                          int64_t block_end, float* y, int64_t y_stride) const noexcept {
+  const cpu::LinearFunction linear =
+      operand.precision == Precision::kFast ? linear_.linear_int8 : linear_.linear_float;
+  linear(weight, operand.data, operand.rows, block_begin, block_end, y, y_stride);
+}
+
+void CpuBackend::decode_row(const Matrix& weight, int64_t row, float* out) const noexcept {
+  cpu::decode_prepared_row(weight, row, out);
+}
+
+}  // namespace flashmoe::kernels

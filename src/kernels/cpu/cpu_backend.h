@@ -1,0 +1,33 @@
+// The fast backend of the CPU: weights in the interleaved layout (layout.h), products by the
+// kernels of the machine's instruction set (linear.h), affine ones on activations rounded to int8
+// unless float is asked for. Every instruction set gives the same bits.
+#pragma once
+
+#include "kernels/cpu/linear.h"
+#include "kernels/host_backend.h"
+
+namespace flashmoe::kernels {
+
+class CpuBackend final : public HostBackend {
+ public:
+  explicit CpuBackend(ThreadPool& pool) : HostBackend(pool), linear_(cpu::linear_kernels()) {}
+
+  const char* name() const override { return "cpu"; }
+  bool supports(const quant::Format& format) const override;
+  size_t prepared_bytes(const quant::Format& format, int64_t rows, int64_t cols) const override;
+  void prepare(const FileMatrix& source, int64_t row_begin, int64_t rows,
+               std::byte* destination) override;
+
+ protected:
+  Precision operand_precision(const quant::Format& weight, Precision asked) const override;
+  size_t operand_row_bytes(int64_t cols, Precision precision) const override;
+  void load_operand(const float* x, int64_t index, const Operand& operand) const noexcept override;
+  void multiply(const Matrix& weight, const Operand& operand, int64_t block_begin,
+                int64_t block_end, float* y, int64_t y_stride) const noexcept override;
+  void decode_row(const Matrix& weight, int64_t row, float* out) const noexcept override;
+
+ private:
+  const cpu::LinearKernels& linear_;
+};
+
+}  // namespace flashmoe::kernels
