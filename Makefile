@@ -41,7 +41,7 @@ test: build-tests
 	@ctest --test-dir $(BUILD) --output-on-failure -j "$$(getconf _NPROCESSORS_ONLN)"
 
 install: build
-	@cmake --install $(BUILD) --prefix "$$(realpath -m -- "$$PREFIX")"
+	@cmake --install $(BUILD) --prefix "$$PREFIX"
 
 deps: build/.deps-build build/.deps-test
 
