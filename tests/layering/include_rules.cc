@@ -1,0 +1,136 @@
+#include "tests/layering/include_rules.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <iterator>
+#include <regex>
+#include <sstream>
+
+namespace flashmoe::layering {
+namespace {
+
+using Deps = std::map<std::string, std::set<std::string>>;
+
+// include/flashmoe/ is the engine's public face: whoever may use the engine may include it.
+constexpr char kPublicFolder[] = "flashmoe";
+constexpr char kPublicOwner[] = "engine";
+
+std::string without_cmake_comments(const std::string& text) {
+  return std::regex_replace(text, std::regex("#[^\n]*"), "");
+}
+
+std::vector<std::string> words(const std::string& text) {
+  std::istringstream stream(text);
+  return {std::istream_iterator<std::string>(stream), {}};
+}
+
+ptrdiff_t place_of(const std::string& folder) {
+  const std::vector<std::string>& order = folder_order();
+  const auto at = std::ranges::find(order, folder);
+  return at == order.end() ? -1 : at - order.begin();
+}
+
+// The folder and all that it reaches.
+std::set<std::string> closure(const Deps& deps, const std::string& folder) {
+  std::set<std::string> reached;
+  std::vector<std::string> todo = {folder};
+  while (!todo.empty()) {
+    const std::string next = todo.back();
+    todo.pop_back();
+    if (!reached.insert(next).second) continue;
+    if (const auto at = deps.find(next); at != deps.end()) {
+      todo.insert(todo.end(), at->second.begin(), at->second.end());
+    }
+  }
+  return reached;
+}
+
+// The folders named in #include "folder/...".
+std::set<std::string> included_folders(const std::string& text) {
+  static const std::regex include("(^|\n)[ \t]*#[ \t]*include[ \t]*\"([^\"/]+)/");
+  std::set<std::string> folders;
+  for (std::sregex_iterator it(text.begin(), text.end(), include), end; it != end; ++it) {
+    folders.insert((*it)[2]);
+  }
+  return folders;
+}
+
+}  // namespace
+
+const std::vector<std::string>& folder_order() {
+  static const std::vector<std::string> order = {"base",   "text",    "io",      "quant",
+                                                 "format", "kernels", "experts", "model",
+                                                 "engine", "convert", "server",  "cli"};
+  return order;
+}
+
+Deps parse_deps(const SourceTree& tree) {
+  static const std::regex library("flashmoe_library\\(([^)]*)\\)");
+  static const std::set<std::string> keywords = {"SOURCES", "DEPS", "LINK"};
+  Deps deps;
+  for (const auto& [folder, raw] : tree.cmake_lists) {
+    const std::string text = without_cmake_comments(raw);
+    for (std::sregex_iterator it(text.begin(), text.end(), library), end; it != end; ++it) {
+      const std::vector<std::string> arguments = words((*it)[1]);
+      if (arguments.empty()) continue;
+      std::set<std::string>& of_library = deps[arguments[0]];
+      std::string keyword;
+      for (size_t i = 1; i < arguments.size(); ++i) {
+        if (keywords.contains(arguments[i])) {
+          keyword = arguments[i];
+        } else if (keyword == "DEPS") {
+          of_library.insert(arguments[i]);
+        }
+      }
+    }
+  }
+  return deps;
+}
+
+std::vector<std::string> find_violations(const SourceTree& tree) {
+  std::vector<std::string> violations;
+  const Deps deps = parse_deps(tree);
+  for (const auto& [folder, of_folder] : deps) {
+    const ptrdiff_t place = place_of(folder);
+    if (place < 0) {
+      violations.push_back(fmt::format("library {} is not in the table of folders", folder));
+      continue;
+    }
+    for (const std::string& dep : of_folder) {
+      if (const ptrdiff_t dep_place = place_of(dep); dep_place < 0 || dep_place >= place) {
+        violations.push_back(
+            fmt::format("library {} depends on {}, which does not come before it", folder, dep));
+      }
+    }
+  }
+
+  std::set<std::string> without_library;
+  for (const auto& [path, text] : tree.files) {
+    const size_t slash = path.find('/');
+    const std::string root = path.substr(0, slash);
+    const std::string folder = path.substr(slash + 1, path.find('/', slash + 1) - slash - 1);
+    if (root == "src" && !deps.contains(folder)) {
+      if (without_library.insert(folder).second) {
+        violations.push_back(fmt::format("src/{} holds {} but no library", folder, path));
+      }
+      continue;
+    }
+    const std::set<std::string> reached = closure(deps, folder);
+    for (const std::string& included : included_folders(text)) {
+      if (root == "include") {
+        if (included == kPublicFolder) continue;
+        violations.push_back(fmt::format(
+            "{} includes {}/: public headers may include only each other", path, included));
+        continue;
+      }
+      const std::string owner = included == kPublicFolder ? kPublicOwner : included;
+      if (place_of(owner) < 0 || reached.contains(owner)) continue;
+      violations.push_back(fmt::format("{} includes {}/, which library {} does not depend on", path,
+                                       included, folder));
+    }
+  }
+  return violations;
+}
+
+}  // namespace flashmoe::layering
