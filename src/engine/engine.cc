@@ -72,7 +72,7 @@ void apply_options(const EngineOptions& options, Engine::Parts* p) {
 
 }  // namespace
 
-std::unique_ptr<Engine> open_engine(const EngineOptions& options, const QueueWrapper& wrap_queue) {
+std::unique_ptr<Engine> open_engine(const EngineOptions& options, const OpenHooks& hooks) {
   auto p = std::make_unique<Engine::Parts>();
   p->model_path = format::locate_model(options.model, format::process_environment());
   p->checkpoint = format::Checkpoint::open(p->model_path);
@@ -81,7 +81,8 @@ std::unique_ptr<Engine> open_engine(const EngineOptions& options, const QueueWra
 
   const int cpus = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   p->pool = std::make_unique<ThreadPool>(options.threads > 0 ? options.threads : cpus);
-  p->backend = kernels::make_backend(options.backend, *p->pool);
+  p->backend = hooks.make_backend ? hooks.make_backend(*p->pool)
+                                  : kernels::make_backend(options.backend, *p->pool);
   p->weights_plan =
       std::make_unique<model::WeightsPlan>(*p->checkpoint, p->config, *p->backend);
   const experts::ExpertIndex& index = p->weights_plan->expert_index();
@@ -103,6 +104,7 @@ std::unique_ptr<Engine> open_engine(const EngineOptions& options, const QueueWra
   p->plan = make_plan({p->config, *p->weights_plan, p->state_shape, *p->backend,
                        options.memory_bytes > 0 ? options.memory_bytes : default_budget_bytes(),
                        peak_rss_bytes(), p->context, rows, options.max_sequences, alignment});
+  if (hooks.cache_bytes > 0) p->plan.cache = hooks.cache_bytes;
   if (p->plan.cache < p->plan.token_experts) {
     p->notes.push_back(fmt::format(
         "the expert cache ({}) holds less than one token's experts ({}): expect hardly any hits; "
@@ -116,7 +118,7 @@ std::unique_ptr<Engine> open_engine(const EngineOptions& options, const QueueWra
   if (io.access == io::Access::kDirect && !direct) {
     p->notes.push_back("the file system has no direct reads; experts are read through the page cache");
   }
-  if (wrap_queue) p->queue = wrap_queue(std::move(p->queue));
+  if (hooks.wrap_queue) p->queue = hooks.wrap_queue(std::move(p->queue));
 
   p->weights = p->weights_plan->load(open_files(*p->checkpoint, io::Access::kBuffered),
                                      *p->backend, options.progress);
@@ -140,7 +142,7 @@ std::unique_ptr<Engine> open_engine(const EngineOptions& options, const QueueWra
 }  // namespace engine
 
 std::unique_ptr<Engine> Engine::open(const EngineOptions& options) {
-  return engine::open_engine(options, nullptr);
+  return engine::open_engine(options, {});
 }
 
 Engine::Engine(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}

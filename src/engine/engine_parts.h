@@ -57,9 +57,13 @@ struct SessionSnapshot::Parts {
 
 namespace engine {
 
-// Wraps the read queue of an engine about to be opened, for tests that inject faults.
-using QueueWrapper = std::function<std::unique_ptr<io::ReadQueue>(std::unique_ptr<io::ReadQueue>)>;
-std::unique_ptr<Engine> open_engine(const EngineOptions& options, const QueueWrapper& wrap_queue);
+// What tests put in an engine's way; each is left out when empty.
+struct OpenHooks {
+  std::function<std::unique_ptr<io::ReadQueue>(std::unique_ptr<io::ReadQueue>)> wrap_queue;
+  std::function<std::unique_ptr<kernels::Backend>(ThreadPool&)> make_backend;
+  uint64_t cache_bytes = 0;  // instead of the plan's
+};
+std::unique_ptr<Engine> open_engine(const EngineOptions& options, const OpenHooks& hooks);
 
 }  // namespace engine
 }  // namespace flashmoe

@@ -46,8 +46,8 @@ inline void append_logits(Engine& engine, Session& session, std::span<const int3
 
 // The first `prompt_tokens` ids as a prompt in chunks of options.chunk, the rest one by one.
 inline Logits forced_logits(const EngineOptions& options, std::span<const int32_t> ids,
-                            size_t prompt_tokens, const QueueWrapper& wrap_queue = nullptr) {
-  const std::unique_ptr<Engine> engine = open_engine(options, wrap_queue);
+                            size_t prompt_tokens, const OpenHooks& hooks = {}) {
+  const std::unique_ptr<Engine> engine = open_engine(options, hooks);
   Session session(*engine);
   Logits logits;
   append_logits(*engine, session, ids.first(prompt_tokens), static_cast<size_t>(engine->chunk()),

@@ -8,7 +8,7 @@
 
 namespace flashmoe::kernels {
 
-class CpuBackend final : public HostBackend {
+class CpuBackend : public HostBackend {
  public:
   explicit CpuBackend(ThreadPool& pool) : HostBackend(pool), linear_(cpu::linear_kernels()) {}
 
