@@ -3,6 +3,7 @@
 #include <utf8proc.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <utility>
 
@@ -73,21 +74,20 @@ class UnicodeForm {
       const auto lead = static_cast<unsigned char>(text[pos]);
       const char32_t c = lead < 0x80 ? lead : utf8_decode(text, pos);
       if (c < stable_below_ || is_common_and_stable(c) || is_inert_in_normalization(c)) {
-        end_segment(pos);
-        code_points_.push_back(static_cast<int32_t>(c));
+        end_segment(pos);  // its code point is found in the text if it is needed
       } else {
-        int32_t parts[32];
-        int boundary_class = 0;
-        const auto count = utf8proc_decompose_char(static_cast<int32_t>(c), parts, 32, decompose_,
-                                                   &boundary_class);
-        CHECK(count > 0 && count <= 32);
-        if (starts_segment(parts[0])) {
+        parts_.clear();
+        decompose(c, &parts_);
+        if (starts_segment(parts_[0])) {
           end_segment(pos);
+          stable = parts_.size() == 1 && parts_[0] == static_cast<int32_t>(c);
         } else {
+          if (code_points_.empty() && segment < pos) {
+            decompose(utf8_decode(text, segment), &code_points_);
+          }
           stable = false;
         }
-        if (count != 1 || parts[0] != static_cast<int32_t>(c)) stable = false;
-        code_points_.insert(code_points_.end(), parts, parts + count);
+        code_points_.insert(code_points_.end(), parts_.begin(), parts_.end());
       }
       pos += utf8_length(lead);
     }
@@ -97,6 +97,17 @@ class UnicodeForm {
   }
 
  private:
+  void decompose(char32_t c, std::vector<int32_t>* out) const {
+    const auto code_point = static_cast<int32_t>(c);
+    if (is_inert_in_normalization(c)) return out->push_back(code_point);
+    std::array<int32_t, 32> parts;
+    int boundary_class = 0;
+    const auto count = utf8proc_decompose_char(code_point, parts.data(), parts.size(), decompose_,
+                                               &boundary_class);
+    CHECK(count > 0 && static_cast<size_t>(count) <= parts.size());
+    out->insert(out->end(), parts.begin(), parts.begin() + count);
+  }
+
   bool is_common_and_stable(char32_t c) const {
     return (c >= 0x3400 && c <= 0x9fff) || (compose_ && c >= 0xac00 && c <= 0xd7a3);
   }
@@ -146,6 +157,7 @@ class UnicodeForm {
   utf8proc_option_t decompose_;
   char32_t stable_below_;
   std::vector<int32_t> code_points_;  // of the segment, decomposed
+  std::vector<int32_t> parts_;        // of one character
 };
 
 FlaggedText lowercase(const FlaggedText& in) {
