@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <bit>
+#include <cmath>
 #include <cstdlib>
 #include <limits>
 
@@ -70,7 +72,8 @@ class Linear : public ::testing::TestWithParam<Isa> {
         const float expected = r >= rows ? kUntouched
                                : int8    ? m.truth(r, x.int8(i))
                                          : m.truth(r, x.floats(i));
-        ASSERT_EQ(y[static_cast<size_t>(i * (rows + 3) + r)], expected)
+        const float actual = y[static_cast<size_t>(i * (rows + 3) + r)];
+        ASSERT_EQ(std::bit_cast<uint32_t>(actual), std::bit_cast<uint32_t>(expected))
             << format.name() << " " << dtype_name(format.dtype) << (int8 ? " int8 " : " float ")
             << rows << "x" << cols << " n=" << n << " at " << i << "," << r;
       }

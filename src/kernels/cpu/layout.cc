@@ -56,15 +56,6 @@ void get_plane(const std::byte* plane, int lane, uint32_t* quads) {
 constexpr int wide_plane(int bits) { return bits == 8 ? 8 : bits >= 4 ? 4 : 2; }
 
 template <int kBits>
-void put_unit(const uint32_t* quads, std::byte* unit, int lane) {
-  constexpr int kWide = wide_plane(kBits);
-  put_plane<kWide, 0>(quads, unit, lane);
-  if constexpr (kBits > kWide) {
-    put_plane<kBits - kWide, kWide>(quads, unit + kWide * kVectorBytes, lane);
-  }
-}
-
-template <int kBits>
 void get_unit(const std::byte* unit, int lane, uint32_t* quads) {
   constexpr int kWide = wide_plane(kBits);
   get_plane<kWide, 0>(unit, lane, quads);
@@ -73,14 +64,55 @@ void get_unit(const std::byte* unit, int lane, uint32_t* quads) {
   }
 }
 
-// Eight codes of kBits bits, which fill kBits bytes, to a byte each.
+// Eight codes of kBits bits, which fill kBits bytes, to a byte each: halves are moved apart,
+// thrice.
 template <int kBits>
 uint64_t spread(const std::byte* codes) {
-  uint64_t word = 0, bytes = 0;
+  uint64_t word = 0;
   std::memcpy(&word, codes, kBits);
-  if constexpr (kBits == 8) return word;
-  for (int j = 0; j < 8; ++j) bytes |= ((word >> (kBits * j)) & ((1u << kBits) - 1)) << (8 * j);
-  return bytes;
+  const auto part = [&](int bits, int distance, uint64_t low) {
+    word = (word & low) | ((word << (distance - bits)) & (low << distance));
+  };
+  part(4 * kBits, 32, (uint64_t{1} << (4 * kBits)) - 1);
+  part(2 * kBits, 16, 0x0000000100000001u * ((uint64_t{1} << (2 * kBits)) - 1));
+  part(kBits, 8, 0x0001000100010001u * ((uint64_t{1} << kBits) - 1));
+  return word;
+}
+
+// Exchanges the bits of `mask` with those `distance` above.
+uint32_t swap_bits(uint32_t word, int distance, uint32_t mask) {
+  const uint32_t changed = (word ^ (word >> distance)) & mask;
+  return word ^ changed ^ (changed << distance);
+}
+
+// Where all codes lie in one plane, a file's dword becomes a lane by an exchange of its fields.
+template <int kBits>
+uint32_t exchange_fields(uint32_t word) {
+  if constexpr (kBits == 4) return swap_bits(swap_bits(word, 8, 0x0000ff00), 4, 0x00f000f0);
+  if constexpr (kBits == 2) return swap_bits(swap_bits(word, 12, 0x0000f0f0), 6, 0x00cc00cc);
+  return word;
+}
+
+// The 32 codes at `codes` into one lane of a unit.
+template <int kBits>
+void put_unit(const std::byte* codes, std::byte* unit, int lane) {
+  constexpr int kWide = wide_plane(kBits);
+  if constexpr (kBits == kWide) {
+    uint32_t words[kBits];
+    std::memcpy(words, codes, sizeof(words));
+    for (uint32_t& word : words) word = exchange_fields<kBits>(word);
+    for (int m = 0; m < kBits; ++m) {
+      std::memcpy(unit + m * kVectorBytes + 4 * lane, &words[m], sizeof(words[m]));
+    }
+  } else {
+    uint32_t quads[8];
+    for (int i = 0; i < 4; ++i) {
+      const uint64_t eight = spread<kBits>(codes + i * kBits);
+      std::memcpy(quads + 2 * i, &eight, sizeof(eight));
+    }
+    put_plane<kWide, 0>(quads, unit, lane);
+    put_plane<kBits - kWide, kWide>(quads, unit + kWide * kVectorBytes, lane);
+  }
 }
 
 template <size_t kSize>
@@ -105,13 +137,8 @@ void prepare_affine(const FileMatrix& source, int64_t row, int count, int64_t be
     std::byte* group = block + static_cast<size_t>(begin / format.group) * shape.group_bytes;
     for (int64_t g = 0; g < n / format.group; ++g, group += shape.group_bytes) {
       for (int u = 0; u < format.group / kUnit; ++u) {
-        uint32_t quads[8];
-        for (int i = 0; i < 4; ++i, codes += kBits) {
-          const uint64_t eight = spread<kBits>(codes);
-          quads[2 * i] = static_cast<uint32_t>(eight);
-          quads[2 * i + 1] = static_cast<uint32_t>(eight >> 32);
-        }
-        put_unit<kBits>(quads, group + u * shape.unit_bytes, lane);
+        put_unit<kBits>(codes, group + u * shape.unit_bytes, lane);
+        codes += 4 * kBits;
       }
       if (scale_size == 2) {
         put_lane<2>(scales + 2 * g, group + shape.scales_at, lane);

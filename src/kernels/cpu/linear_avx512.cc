@@ -41,6 +41,17 @@ inline __m512i broadcast4(const int8_t* codes) {
   return _mm512_set1_epi32(four);
 }
 
+// Strides of an odd number of lines, which small groups make, escape some hardware prefetchers:
+// 3-bit groups of 64 ran at half the speed of their neighbours. Where loads fill the time, it
+// costs.
+constexpr int kAhead = 1024;  // bytes
+
+inline void prefetch(const std::byte* from, int vectors) {
+  for (int v = 0; v < vectors; ++v) {
+    _mm_prefetch(reinterpret_cast<const char*>(from) + v * kVectorBytes, _MM_HINT_T0);
+  }
+}
+
 // 16 values of a 16- or 32-bit type.
 inline __m512 widen16(DType type, const std::byte* from) {
   if (type == DType::kF32) return _mm512_loadu_ps(from);
@@ -161,6 +172,7 @@ struct Avx512 {
         __m512i sums[kRows];
         for (int i = 0; i < kRows; ++i) sums[i] = _mm512_setzero_si512();
         for (int u = 0; u < kUnits; ++u, unit += kBits * kVectorBytes) {
+          if constexpr (kBits <= 3 || kUnits == 1) prefetch(unit + kAhead, kBits);
           dot_unit<kBits, kRows>(unit, x, begin + u * kUnit, sums);
         }
         for (int i = 0; i < kRows; ++i) {
