@@ -1,0 +1,129 @@
+#include "format/locate.h"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <map>
+
+#include "tests/format/temp_folder.h"
+
+namespace flashmoe::format {
+namespace {
+
+namespace fs = std::filesystem;
+
+Environment with(std::map<std::string, std::string> variables) {
+  return [variables = std::move(variables)](const std::string& name) -> std::optional<std::string> {
+    const auto found = variables.find(name);
+    if (found == variables.end()) return std::nullopt;
+    return found->second;
+  };
+}
+
+TEST(Locate, TakesAFolderAsItIs) {
+  const TempFolder folder;
+  folder.write("m/config.json", "{}");
+  EXPECT_EQ(locate_model(folder / "m", with({})), folder / "m");
+}
+
+TEST(Locate, PointsToTheFolderOfAFile) {
+  const TempFolder folder;
+  folder.write("m/config.json", "{}");
+  folder.write("m/model.safetensors", "x");
+  folder.write("m/a.gguf", "x");
+  for (const std::string file : {"m/config.json", "m/model.safetensors"}) {
+    expect_error(ErrorCode::kUsage,
+                 {folder / file, "name the folder that it is in: " + folder / "m"},
+                 [&] { locate_model(folder / file, with({})); });
+  }
+  expect_error(ErrorCode::kUnsupported, {folder / "m/a.gguf", "GGUF"},
+               [&] { locate_model(folder / "m/a.gguf", with({})); });
+}
+
+TEST(Locate, HelpsWithFoldersThatAreNoModel) {
+  const TempFolder folder;
+  folder.write("empty/readme.txt", "");
+  expect_error(ErrorCode::kNotFound, {folder / "empty", "no config.json"},
+               [&] { locate_model(folder / "empty", with({})); });
+  folder.write("gguf/a.gguf", "");
+  expect_error(ErrorCode::kUnsupported, {folder / "gguf/a.gguf", "GGUF"},
+               [&] { locate_model(folder / "gguf", with({})); });
+  folder.write("outer/inner/config.json", "{}");
+  expect_error(ErrorCode::kNotFound, {folder / "outer", "did you mean " + folder / "outer/inner"},
+               [&] { locate_model(folder / "outer", with({})); });
+}
+
+TEST(Locate, FindsEachPlaceOfTheCacheInOrder) {
+  const TempFolder folder;
+  const std::string repository = "models--org--Some.Name-1_2";
+  const std::string snapshot = repository + "/snapshots/abc123";
+  const std::vector<std::pair<std::string, std::string>> places = {
+      {"hub-cache", "hub-cache"},
+      {"hf-home", "hf-home/hub"},
+      {"xdg", "xdg/huggingface/hub"},
+      {"home", "home/.cache/huggingface/hub"}};
+  std::map<std::string, std::string> variables;
+  const char* names[] = {"HF_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME", "HOME"};
+  for (size_t i = 0; i < 4; ++i) {
+    variables[names[i]] = folder / places[i].first;
+    folder.write(places[i].second + "/" + snapshot + "/config.json", "{}");
+    folder.write(places[i].second + "/" + repository + "/refs/main", "abc123\n");
+  }
+  for (size_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(locate_model("org/Some.Name-1_2", with(variables)),
+              folder / places[i].second + "/" + snapshot);
+    variables[names[i]] = "";  // as if it were not set
+  }
+  variables = {{"HOME", folder / "home"}, {"HF_HUB_CACHE", "~/.cache/huggingface/hub"}};
+  EXPECT_EQ(locate_model("org/Some.Name-1_2", with(variables)),
+            folder / places[3].second + "/" + snapshot);
+  // A folder of the cache by its own name.
+  EXPECT_EQ(locate_model(folder / "hub-cache/" + repository, with({})),
+            folder / "hub-cache/" + snapshot);
+}
+
+TEST(Locate, ChoosesTheSnapshot) {
+  const TempFolder folder;
+  const Environment environment = with({{"HF_HUB_CACHE", folder.path()}});
+  const std::string base = "models--o--m/snapshots/";
+  folder.write(base + "old/config.json", "{}");
+  folder.write(base + "new/config.json", "{}");
+  const auto now = fs::file_time_type::clock::now();
+  fs::last_write_time(folder / (base + "old"), now - std::chrono::hours(1));
+  fs::last_write_time(folder / (base + "new"), now);
+  EXPECT_EQ(locate_model("o/m", environment), folder / (base + "new"));
+  fs::last_write_time(folder / (base + "old"), now + std::chrono::hours(1));
+  EXPECT_EQ(locate_model("o/m", environment), folder / (base + "old"));
+  folder.write("models--o--m/refs/main", "new");
+  EXPECT_EQ(locate_model("o/m", environment), folder / (base + "new"));
+  // A name that leads out of the cache is no snapshot's.
+  folder.write("models--o--m/refs/main", "../../x");
+  expect_error(ErrorCode::kNotFound, {"did not finish"}, [&] { locate_model("o/m", environment); });
+}
+
+TEST(Locate, GivesTheCommandThatFetches) {
+  const TempFolder folder;
+  const Environment environment = with({{"HF_HUB_CACHE", folder.path()}});
+  expect_error(ErrorCode::kNotFound, {"org/name", folder.path(), "hf download org/name"},
+               [&] { locate_model("org/name", environment); });
+  folder.write("models--org--name/refs/main", "abc");
+  expect_error(ErrorCode::kNotFound, {"did not finish", "hf download org/name"},
+               [&] { locate_model("org/name", environment); });
+  folder.write("models--org--name/snapshots/abc/model.safetensors", "");
+  expect_error(ErrorCode::kNotFound, {"did not finish", "hf download org/name"},
+               [&] { locate_model("org/name", environment); });
+}
+
+TEST(Locate, RefusesOtherNames) {
+  const TempFolder folder;
+  const Environment environment = with({{"HF_HUB_CACHE", folder.path()}});
+  for (const char* name : {"name", "a/b/c", "/org/name-that-is-not-there", "org/", "/name", "../x",
+                           "org/..", "o rg/name", "org/na;me"}) {
+    expect_error(ErrorCode::kNotFound, {name, "no such folder"},
+                 [&] { locate_model(name, environment); });
+  }
+  expect_error(ErrorCode::kUsage, {"empty"}, [&] { locate_model("", environment); });
+}
+
+}  // namespace
+}  // namespace flashmoe::format
