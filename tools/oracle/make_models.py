@@ -123,7 +123,7 @@ GOLDENS = {
         'qwen3_5_moe as published: text_config inside, model.language_model.*, model.visual.* and '
         'mtp.* beside, lm_head at the top, three shards named as Qwen names them; no layer_types and '
         'no interval (default 4), GQA 4:1, mrope_section',
-        wrapped({**QWEN3_5_MOE, 'num_key_value_heads': 1,
+        wrapped({**QWEN3_5_MOE, 'num_key_value_heads': 1, 'moe_intermediate_size': 8,
                  'rope_parameters': {**QWEN3_5_MOE['rope_parameters'], **MROPE}}),
         {'type': BF16, 'experts': 'fused', 'shards': 3, 'extra': ('mtp', 'visual'),
          'pattern': 'model.safetensors-{:05}-of-{:05}.safetensors'}),
