@@ -150,9 +150,9 @@ TEST_P(FaultQueueTest, Delays) {
 // Tags belong to the caller, who may use one twice.
 TEST_P(FaultQueueTest, TagsMayRepeat) {
   FaultQueue queue(std::make_unique<PreadQueue>(2), {}, 1);
-  const ReadRequest request{&file_, 0, kReadBytes, memory_.data(), 42};
-  queue.submit({&request, 1});
-  queue.submit({&request, 1});
+  const ReadRequest requests[] = {{&file_, 0, kReadBytes, memory_.data(), 42},
+                                  {&file_, 0, kReadBytes, memory_.data() + kReadBytes, 42}};
+  queue.submit(requests);
   std::array<ReadCompletion, 4> completions;
   size_t taken = 0;
   while (const size_t n = queue.wait(completions)) {

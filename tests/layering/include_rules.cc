@@ -67,6 +67,8 @@ const std::vector<std::string>& folder_order() {
 
 Deps parse_deps(const SourceTree& tree) {
   static const std::regex library("flashmoe_library\\(([^)]*)\\)");
+  static const std::regex program("target_link_libraries\\(([^)]*)\\)");
+  static const std::string prefix = "flashmoe_";
   static const std::set<std::string> keywords = {"SOURCES", "DEPS", "LINK"};
   Deps deps;
   for (const auto& [folder, raw] : tree.cmake_lists) {
@@ -82,6 +84,13 @@ Deps parse_deps(const SourceTree& tree) {
         } else if (keyword == "DEPS") {
           of_library.insert(arguments[i]);
         }
+      }
+    }
+    // A folder that is a program links libraries by their full names.
+    if (deps.contains(folder)) continue;
+    for (std::sregex_iterator it(text.begin(), text.end(), program), end; it != end; ++it) {
+      for (const std::string& argument : words((*it)[1])) {
+        if (argument.starts_with(prefix)) deps[folder].insert(argument.substr(prefix.size()));
       }
     }
   }

@@ -17,7 +17,8 @@ struct SourceTree {
   std::map<std::string, std::string> files;        // sources and headers by path, "src/io/file.h"
 };
 
-// Folder -> the folders in the DEPS of its flashmoe_library(...).
+// Folder -> the folders in the DEPS of its flashmoe_library(...); for a program's folder, those in
+// its target_link_libraries(...).
 std::map<std::string, std::set<std::string>> parse_deps(const SourceTree& tree);
 
 // One sentence for each breach: a library or DEPS against the order, an include of a folder that is

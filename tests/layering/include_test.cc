@@ -72,6 +72,17 @@ TEST(LayeringTest, ReadsDeps) {
   EXPECT_EQ(deps.at("format"), std::set<std::string>{"io"});
 }
 
+TEST(LayeringTest, ReadsWhatAProgramLinks) {
+  SourceTree tree = good_tree();
+  tree.cmake_lists["cli"] =
+      "add_executable(flashmoe main.cc)\n"
+      "target_link_libraries(flashmoe PRIVATE flashmoe_engine CLI11::CLI11)\n";
+  EXPECT_EQ(parse_deps(tree).at("cli"), std::set<std::string>{"engine"});
+  tree.files["src/cli/main.cc"] = "#include \"flashmoe/engine.h\"\n#include \"server/s.h\"\n";
+  EXPECT_EQ(find_violations(tree),
+            Violations{"src/cli/main.cc includes server/, which library cli does not depend on"});
+}
+
 TEST(LayeringTest, AcceptsAGoodTree) { EXPECT_EQ(find_violations(good_tree()), Violations{}); }
 
 TEST(LayeringTest, FindsAnIncludeAgainstTheOrder) {
