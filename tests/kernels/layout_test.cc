@@ -43,6 +43,24 @@ TEST(Layout, IsTheSameInParts) {
   }
 }
 
+TEST(Layout, IsTheSameFromEveryInstructionSet) {
+  if (!isa_supported(Isa::kAvx2)) GTEST_SKIP() << "this processor has only one way";
+  for (const quant::Format& format : testing::all_formats()) {
+    for (int64_t rows : {16, 37}) {
+      for (int64_t cols : testing::some_cols(format)) {
+        const TestMatrix m(format, rows, cols, 14);
+        AlignedBuffer scalar(prepared_bytes(format, rows, cols)), vector(scalar.bytes());
+        std::memset(scalar.data(), 0xff, scalar.bytes());
+        std::memset(vector.data(), 0xff, vector.bytes());
+        prepare(m.file(), 0, rows, scalar.data(), Isa::kScalar);
+        prepare(m.file(), 0, rows, vector.data(), Isa::kAvx2);
+        EXPECT_EQ(std::memcmp(scalar.data(), vector.data(), scalar.bytes()), 0)
+            << format.name() << " " << rows << "x" << cols;
+      }
+    }
+  }
+}
+
 TEST(Layout, TakesNoMoreRoomThanTheFile) {
   for (const quant::Format& format : testing::all_formats()) {
     EXPECT_EQ(prepared_bytes(format, 512, 2048), 512 * format.row_bytes(2048)) << format.name();

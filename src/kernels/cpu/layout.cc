@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "kernels/cpu/layout_units.h"
 #include "quant/decode.h"
 
 namespace flashmoe::kernels::cpu {
@@ -13,10 +14,6 @@ namespace {
 using quant::DType;
 using quant::Encoding;
 using quant::Format;
-
-// Inputs of one row that are handled before the next row's: a few cache lines of the source, and a
-// multiple of every group.
-constexpr int64_t kStretch = 256;
 
 constexpr uint32_t byte_mask(int width) { return 0x01010101u * ((1u << width) - 1); }
 
@@ -64,90 +61,80 @@ void get_unit(const std::byte* unit, int lane, uint32_t* quads) {
   }
 }
 
-// Eight codes of kBits bits, which fill kBits bytes, to a byte each: halves are moved apart,
-// thrice.
+// The codes of one row into its lane of a block.
 template <int kBits>
-uint64_t spread(const std::byte* codes) {
-  uint64_t word = 0;
-  std::memcpy(&word, codes, kBits);
-  const auto part = [&](int bits, int distance, uint64_t low) {
-    word = (word & low) | ((word << (distance - bits)) & (low << distance));
-  };
-  part(4 * kBits, 32, (uint64_t{1} << (4 * kBits)) - 1);
-  part(2 * kBits, 16, 0x0000000100000001u * ((uint64_t{1} << (2 * kBits)) - 1));
-  part(kBits, 8, 0x0001000100010001u * ((uint64_t{1} << kBits) - 1));
-  return word;
-}
-
-// Exchanges the bits of `mask` with those `distance` above.
-uint32_t swap_bits(uint32_t word, int distance, uint32_t mask) {
-  const uint32_t changed = (word ^ (word >> distance)) & mask;
-  return word ^ changed ^ (changed << distance);
-}
-
-// Where all codes lie in one plane, a file's dword becomes a lane by an exchange of its fields.
-template <int kBits>
-uint32_t exchange_fields(uint32_t word) {
-  if constexpr (kBits == 4) return swap_bits(swap_bits(word, 8, 0x0000ff00), 4, 0x00f000f0);
-  if constexpr (kBits == 2) return swap_bits(swap_bits(word, 12, 0x0000f0f0), 6, 0x00cc00cc);
-  return word;
-}
-
-// The 32 codes at `codes` into one lane of a unit.
-template <int kBits>
-void put_unit(const std::byte* codes, std::byte* unit, int lane) {
+void put_codes(const Format& format, int64_t cols, const std::byte* codes, std::byte* block,
+               int lane) {
   constexpr int kWide = wide_plane(kBits);
-  if constexpr (kBits == kWide) {
-    uint32_t words[kBits];
-    std::memcpy(words, codes, sizeof(words));
-    for (uint32_t& word : words) word = exchange_fields<kBits>(word);
-    for (int m = 0; m < kBits; ++m) {
-      std::memcpy(unit + m * kVectorBytes + 4 * lane, &words[m], sizeof(words[m]));
+  const AffineShape shape(format);
+  for (int64_t begin = 0; begin < cols; begin += format.group, block += shape.group_bytes) {
+    for (int u = 0; u < format.group / kUnit; ++u, codes += kUnit * kBits / 8) {
+      std::byte* unit = block + static_cast<size_t>(u) * shape.unit_bytes;
+      uint8_t unpacked[kUnit];
+      uint32_t quads[kUnit / 4];
+      quant::unpack_codes(kBits, kUnit, codes, unpacked);
+      std::memcpy(quads, unpacked, sizeof(quads));
+      put_plane<kWide, 0>(quads, unit, lane);
+      if constexpr (kBits > kWide) {
+        put_plane<kBits - kWide, kWide>(quads, unit + kWide * kVectorBytes, lane);
+      }
     }
-  } else {
-    uint32_t quads[8];
-    for (int i = 0; i < 4; ++i) {
-      const uint64_t eight = spread<kBits>(codes + i * kBits);
-      std::memcpy(quads + 2 * i, &eight, sizeof(eight));
-    }
-    put_plane<kWide, 0>(quads, unit, lane);
-    put_plane<kBits - kWide, kWide>(quads, unit + kWide * kVectorBytes, lane);
   }
 }
 
-template <size_t kSize>
-void put_lane(const std::byte* value, std::byte* vector, int lane) {
-  std::memcpy(vector + lane * kSize, value, kSize);
+void put_codes(const Format& format, int64_t cols, const std::byte* codes, std::byte* block,
+               int lane) {
+  switch (format.bits) {
+    case 2:
+      return put_codes<2>(format, cols, codes, block, lane);
+    case 3:
+      return put_codes<3>(format, cols, codes, block, lane);
+    case 4:
+      return put_codes<4>(format, cols, codes, block, lane);
+    case 5:
+      return put_codes<5>(format, cols, codes, block, lane);
+    case 6:
+      return put_codes<6>(format, cols, codes, block, lane);
+    default:
+      return put_codes<8>(format, cols, codes, block, lane);
+  }
 }
 
-// Inputs [begin, begin + n) of `count` rows from `row` on into their block.
-template <int kBits>
-void prepare_affine(const FileMatrix& source, int64_t row, int count, int64_t begin, int64_t n,
+// One row's scales, or biases, into its lane of each group's vector; `to` is the first's.
+template <size_t kSize>
+void put_scales(const std::byte* scales, int64_t groups, size_t group_bytes, std::byte* to,
+                int lane) {
+  to += static_cast<size_t>(lane) * kSize;
+  for (int64_t g = 0; g < groups; ++g, scales += kSize, to += group_bytes) {
+    std::memcpy(to, scales, kSize);
+  }
+}
+
+// `count` rows from `row` on into their block.
+void prepare_affine(const FileMatrix& source, int64_t row, int count, [[maybe_unused]] Isa isa,
                     std::byte* block) {
   const Format& format = source.format;
+  const int64_t cols = source.cols;
   const AffineShape shape(format);
-  const size_t scale_size = quant::dtype_bytes(format.dtype);
-  const size_t code_stride = format.code_bytes(source.cols);
-  const size_t scale_stride = format.scale_bytes(source.cols);
+  const size_t code_stride = format.code_bytes(cols), scale_stride = format.scale_bytes(cols);
+  const size_t first = static_cast<size_t>(row);
+  const std::byte* codes = source.codes + first * code_stride;
+  bool done = false;
+#if defined(__x86_64__)
+  if (isa != Isa::kScalar && count == kLanes) {
+    const std::byte* end = source.codes + static_cast<size_t>(source.rows) * code_stride;
+    put_block_avx2(format, cols, codes, code_stride, end, block);
+    done = true;
+  }
+#endif
+  const auto put = dtype_bytes(format.dtype) == 2 ? put_scales<2> : put_scales<4>;
   for (int lane = 0; lane < count; ++lane) {
-    const size_t r = static_cast<size_t>(row + lane);
-    const std::byte* codes = source.codes + r * code_stride + format.code_bytes(begin);
-    const std::byte* scales = source.scales + r * scale_stride + format.scale_bytes(begin);
-    const std::byte* biases = source.biases + r * scale_stride + format.scale_bytes(begin);
-    std::byte* group = block + static_cast<size_t>(begin / format.group) * shape.group_bytes;
-    for (int64_t g = 0; g < n / format.group; ++g, group += shape.group_bytes) {
-      for (int u = 0; u < format.group / kUnit; ++u) {
-        put_unit<kBits>(codes, group + u * shape.unit_bytes, lane);
-        codes += 4 * kBits;
-      }
-      if (scale_size == 2) {
-        put_lane<2>(scales + 2 * g, group + shape.scales_at, lane);
-        put_lane<2>(biases + 2 * g, group + shape.biases_at, lane);
-      } else {
-        put_lane<4>(scales + 4 * g, group + shape.scales_at, lane);
-        put_lane<4>(biases + 4 * g, group + shape.biases_at, lane);
-      }
-    }
+    const size_t r = static_cast<size_t>(lane);
+    if (!done) put_codes(format, cols, codes + r * code_stride, block, lane);
+    const size_t at = (first + r) * scale_stride;
+    const int64_t groups = cols / format.group;
+    put(source.scales + at, groups, shape.group_bytes, block + shape.scales_at, lane);
+    put(source.biases + at, groups, shape.group_bytes, block + shape.biases_at, lane);
   }
 }
 
@@ -163,43 +150,26 @@ size_t plain_offset(DType type, int64_t input, int lane) {
   }
 }
 
-void prepare_plain(const FileMatrix& source, int64_t row, int count, int64_t begin, int64_t n,
-                   std::byte* block) {
+// `count` rows from `row` on into their block, a few cache lines of a row at a time.
+void prepare_plain(const FileMatrix& source, int64_t row, int count, std::byte* block) {
+  constexpr int64_t kStretch = 256;  // inputs; even
   const DType type = source.format.dtype;
-  const size_t size = quant::dtype_bytes(type);
-  for (int lane = 0; lane < count; ++lane) {
-    const std::byte* values =
-        source.codes + (static_cast<size_t>(row + lane) * source.cols + begin) * size;
-    std::byte* to = block + plain_offset(type, begin, lane);
-    if (type == DType::kBf16) {  // begin is even
-      for (int64_t i = 0; i + 1 < n; i += 2)
-        std::memcpy(to + i / 2 * kVectorBytes, values + 2 * i, 4);
-      if (n % 2 != 0) std::memcpy(to + n / 2 * kVectorBytes, values + 2 * (n - 1), 2);
-    } else if (type == DType::kF16) {
-      for (int64_t i = 0; i < n; ++i) std::memcpy(to + i * kLanes * 2, values + 2 * i, 2);
-    } else {
-      for (int64_t i = 0; i < n; ++i) std::memcpy(to + i * kLanes * 4, values + 4 * i, 4);
+  const size_t size = dtype_bytes(type);
+  for (int64_t begin = 0; begin < source.cols; begin += kStretch) {
+    const int64_t n = std::min(kStretch, source.cols - begin);
+    for (int lane = 0; lane < count; ++lane) {
+      const std::byte* values =
+          source.codes + static_cast<size_t>((row + lane) * source.cols + begin) * size;
+      std::byte* to = block + plain_offset(type, begin, lane);
+      if (type == DType::kBf16) {
+        for (int64_t i = 0; i < n / 2; ++i) std::memcpy(to + i * kVectorBytes, values + 4 * i, 4);
+        if (n % 2 != 0) std::memcpy(to + n / 2 * kVectorBytes, values + 2 * (n - 1), 2);
+      } else if (type == DType::kF16) {
+        for (int64_t i = 0; i < n; ++i) std::memcpy(to + i * kLanes * 2, values + 2 * i, 2);
+      } else {
+        for (int64_t i = 0; i < n; ++i) std::memcpy(to + i * kLanes * 4, values + 4 * i, 4);
+      }
     }
-  }
-}
-
-using PreparePart = void (*)(const FileMatrix&, int64_t, int, int64_t, int64_t, std::byte*);
-
-PreparePart part_of(const Format& format) {
-  if (format.encoding == Encoding::kPlain) return prepare_plain;
-  switch (format.bits) {
-    case 2:
-      return prepare_affine<2>;
-    case 3:
-      return prepare_affine<3>;
-    case 4:
-      return prepare_affine<4>;
-    case 5:
-      return prepare_affine<5>;
-    case 6:
-      return prepare_affine<6>;
-    default:
-      return prepare_affine<8>;
   }
 }
 
@@ -228,16 +198,24 @@ size_t prepared_bytes(const Format& format, int64_t rows, int64_t cols) {
 }
 
 void prepare(const FileMatrix& source, int64_t row_begin, int64_t rows, std::byte* destination) {
+  static const Isa isa = chosen_isa();
+  prepare(source, row_begin, rows, destination, isa);
+}
+
+void prepare(const FileMatrix& source, int64_t row_begin, int64_t rows, std::byte* destination,
+             Isa isa) {
   CHECK(row_begin % kLanes == 0 && row_begin + source.rows <= rows);
   CHECK(source.rows % kLanes == 0 || row_begin + source.rows == rows);
+  CHECK(reinterpret_cast<uintptr_t>(destination) % kVectorBytes == 0);
   const size_t bytes = block_bytes(source.format, source.cols);
-  const PreparePart prepare_part = part_of(source.format);
   std::byte* block = destination + static_cast<size_t>(row_begin / kLanes) * bytes;
   for (int64_t row = 0; row < source.rows; row += kLanes, block += bytes) {
     const int count = static_cast<int>(std::min(kLanes, source.rows - row));
     if (count < kLanes || source.cols % 2 != 0) std::memset(block, 0, bytes);
-    for (int64_t begin = 0; begin < source.cols; begin += kStretch) {
-      prepare_part(source, row, count, begin, std::min(kStretch, source.cols - begin), block);
+    if (source.format.encoding == Encoding::kAffine) {
+      prepare_affine(source, row, count, isa, block);
+    } else {
+      prepare_plain(source, row, count, block);
     }
   }
 }

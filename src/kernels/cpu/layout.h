@@ -18,6 +18,7 @@
 #include <cstdint>
 
 #include "kernels/backend.h"
+#include "kernels/cpu/isa.h"
 
 namespace flashmoe::kernels::cpu {
 
@@ -35,6 +36,9 @@ size_t prepared_bytes(const quant::Format& format, int64_t rows, int64_t cols);
 
 // As Backend::prepare; `destination` is aligned to 64 bytes.
 void prepare(const FileMatrix& source, int64_t row_begin, int64_t rows, std::byte* destination);
+// The same with the vectors of `isa`, which must be supported.
+void prepare(const FileMatrix& source, int64_t row_begin, int64_t rows, std::byte* destination,
+             Isa isa);
 
 // One row back as float32, out [cols]: the bits of quant::decode_row.
 void decode_prepared_row(const Matrix& matrix, int64_t row, float* out);

@@ -1,0 +1,16 @@
+// Codes of whole row blocks into the compute layout, in vectors. Private to layout*.cc.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/cpu/layout.h"
+
+namespace flashmoe::kernels::cpu {
+
+// All units of the 16 rows that start at `codes` and are `stride` apart into their block. Nothing
+// at or past `end` is read.
+void put_block_avx2(const quant::Format& format, int64_t cols, const std::byte* codes,
+                    size_t stride, const std::byte* end, std::byte* block);
+
+}  // namespace flashmoe::kernels::cpu
