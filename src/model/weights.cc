@@ -292,6 +292,11 @@ WeightsPlan::WeightsPlan(const format::Checkpoint& checkpoint, const ModelConfig
 
 WeightsPlan::~WeightsPlan() = default;
 
+const Weights& WeightsPlan::shapes() const {
+  CHECK(layout_->weights != nullptr);
+  return *layout_->weights;
+}
+
 size_t WeightsPlan::prepared_bytes() const { return layout_->loader.prepared_bytes(); }
 uint64_t WeightsPlan::file_bytes() const { return layout_->loader.file_bytes(); }
 uint64_t WeightsPlan::token_file_bytes() const { return file_bytes() - layout_->embedding_bytes; }

@@ -68,6 +68,8 @@ class WeightsPlan {
   std::unique_ptr<Weights> load(std::span<const io::File> files, kernels::Backend& backend,
                                 const LoadProgress& progress);
 
+  // Formats and shapes of all dense weights; before `load`, and without data.
+  const Weights& shapes() const;
   // Tensors of the checkpoint that this program does not use (prediction heads, vision towers).
   const std::vector<std::string>& unused() const { return unused_; }
   const experts::ExpertIndex& expert_index() const { return *expert_index_; }

@@ -1,0 +1,93 @@
+#include "experts/expert_cache.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+namespace flashmoe::experts {
+namespace {
+
+constexpr size_t kPage = 4096;
+
+TEST(ExpertCacheTest, HoldsWhatTheBudgetAllows) {
+  const ExpertIndex index(1, 8);
+  ExpertCache cache(index, {kPage}, 3 * kPage);
+  for (ExpertKey key : {0, 1, 2}) {
+    std::optional<ExpertPin> slot = cache.reserve(key);
+    ASSERT_TRUE(slot);
+    std::memset(slot->data(), key + 1, kPage);
+    slot->publish();
+  }
+  EXPECT_EQ(cache.resident_experts(), 3);
+  EXPECT_EQ(cache.resident_bytes(), 3 * kPage);
+  for (ExpertKey key : {0, 1, 2}) {
+    const std::optional<ExpertPin> pin = cache.find(key);
+    ASSERT_TRUE(pin);
+    EXPECT_EQ(pin->data()[kPage - 1], std::byte(key + 1));
+  }
+  EXPECT_FALSE(cache.find(3));
+}
+
+TEST(ExpertCacheTest, EvictsTheLeastVisitedThatIsNotPinned) {
+  const ExpertIndex index(1, 8);
+  ExpertCache cache(index, {kPage}, 2 * kPage);
+  const auto load = [&](ExpertKey key) {
+    std::optional<ExpertPin> slot = cache.reserve(key);
+    if (slot) slot->publish();
+    return slot.has_value();
+  };
+  for (ExpertKey key : {0, 1}) {
+    cache.begin_step();
+    cache.visit(key);
+    ASSERT_TRUE(load(key));
+  }
+  {
+    const std::optional<ExpertPin> pin = cache.find(0);  // the least visited, but in use
+    ASSERT_TRUE(load(2));
+    EXPECT_TRUE(cache.find(0));
+    EXPECT_FALSE(cache.find(1));
+    const std::optional<ExpertPin> other = cache.find(2);
+    EXPECT_FALSE(cache.reserve(3)) << "everything is pinned";
+  }
+  EXPECT_TRUE(load(3));
+}
+
+TEST(ExpertCacheTest, ASlotThatIsNeverPublishedComesBack) {
+  const ExpertIndex index(1, 4);
+  ExpertCache cache(index, {kPage}, kPage);
+  { const std::optional<ExpertPin> slot = cache.reserve(0); }
+  EXPECT_EQ(cache.resident_bytes(), 0u);
+  EXPECT_FALSE(cache.find(0));
+  EXPECT_TRUE(cache.reserve(1));
+}
+
+TEST(ExpertCacheTest, SizeClassesShareTheBudget) {
+  const ExpertIndex index(3, 4);  // layer 1 has no experts
+  ExpertCache cache(index, {kPage, 0, 3 * kPage - 5}, 6 * kPage);
+  const auto load = [&](ExpertKey key) {
+    cache.begin_step();
+    cache.visit(key);
+    std::optional<ExpertPin> slot = cache.reserve(key);
+    ASSERT_TRUE(slot);
+    slot->data()[0] = std::byte(1);
+    slot->publish();
+  };
+  for (int e = 0; e < 4; ++e) load(index.key(0, e));  // 4 pages
+  load(index.key(2, 0));                              // 3 more: one small one must go
+  EXPECT_EQ(cache.resident_bytes(), 6 * kPage);
+  EXPECT_FALSE(cache.find(index.key(0, 0)));
+  load(index.key(2, 1));  // the small ones go
+  EXPECT_EQ(cache.resident_experts(), 2);
+  EXPECT_EQ(cache.resident_bytes(), 6 * kPage);
+  load(index.key(0, 3));  // and a large one
+  EXPECT_EQ(cache.resident_bytes(), 4 * kPage);
+}
+
+TEST(ExpertCacheTest, AnExpertLargerThanTheBudgetNeverFits) {
+  const ExpertIndex index(1, 4);
+  ExpertCache cache(index, {2 * kPage}, kPage);
+  EXPECT_FALSE(cache.reserve(0));
+}
+
+}  // namespace
+}  // namespace flashmoe::experts
