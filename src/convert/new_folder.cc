@@ -1,0 +1,96 @@
+#include "convert/new_folder.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <system_error>
+
+#include "base/check.h"
+#include "base/error.h"
+
+namespace flashmoe::convert {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr int kMaxAttempts = 1000;
+
+// Absolute, through symbolic links, without a slash at the end.
+fs::path resolve(const std::string& path) {
+  std::error_code error;
+  const fs::path resolved = fs::weakly_canonical(fs::absolute(path, error), error);
+  if (error) throw_error(ErrorCode::kIo, "{}: cannot be resolved: {}", path, error.message());
+  return resolved.has_filename() ? resolved : resolved.parent_path();
+}
+
+void check_free(const fs::path& path) {
+  std::error_code error;
+  const fs::file_status status = fs::status(path, error);
+  if (!fs::exists(status)) {
+    const fs::path parent = path.parent_path();
+    if (fs::is_directory(parent, error)) return;
+    throw_error(ErrorCode::kNotFound, "{}: there is no folder {} to make it in", path.string(),
+                parent.string());
+  }
+  if (!fs::is_directory(status)) {
+    throw_error(ErrorCode::kUsage, "{}: is there already and is not a folder", path.string());
+  }
+  const bool empty = fs::is_empty(path, error);
+  if (error) throw_error(ErrorCode::kIo, "{}: cannot be read: {}", path.string(), error.message());
+  if (!empty) {
+    throw_error(ErrorCode::kUsage, "{}: is there already and is not empty; name another folder",
+                path.string());
+  }
+}
+
+}  // namespace
+
+NewFolder::NewFolder(const std::string& path) : path_(resolve(path)) {
+  check_free(path_);
+  for (int attempt = 0; temporary_path_.empty(); ++attempt) {
+    const fs::path candidate =
+        path_.parent_path() /
+        fmt::format(".{}.{}-{}.partial", path_.filename().string(), getpid(), attempt);
+    std::error_code error;
+    if (fs::create_directory(candidate, error)) {
+      temporary_path_ = candidate;
+    } else if (error || attempt >= kMaxAttempts) {
+      throw_error(ErrorCode::kIo, "{}: cannot be made: {}", candidate.string(), error.message());
+    }
+  }
+}
+
+NewFolder::~NewFolder() {
+  if (temporary_path_.empty()) return;
+  std::error_code ignored;
+  fs::remove_all(temporary_path_, ignored);
+}
+
+uint64_t NewFolder::available_bytes() const {
+  std::error_code error;
+  const fs::space_info space = fs::space(temporary_path_, error);
+  if (error) {
+    throw_error(ErrorCode::kIo, "{}: cannot tell the free space: {}", path_.string(),
+                error.message());
+  }
+  return space.available;
+}
+
+void NewFolder::commit() {
+  CHECK(!temporary_path_.empty());
+  std::error_code error;
+  fs::rename(temporary_path_, path_, error);  // replaces an empty folder
+  if (error)
+    throw_error(ErrorCode::kIo, "{}: cannot be named: {}", path_.string(), error.message());
+  temporary_path_.clear();
+  // The new name is on disk only when the folder around it is; some file systems cannot sync these.
+  const int parent = open(path_.parent_path().c_str(), O_RDONLY | O_CLOEXEC);
+  if (parent >= 0) {
+    fsync(parent);
+    close(parent);
+  }
+}
+
+}  // namespace flashmoe::convert

@@ -1,0 +1,31 @@
+// A folder that appears whole or not at all: filled under a temporary name beside its place, then
+// renamed. Owns the temporary folder and removes it with everything in it when abandoned.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+namespace flashmoe::convert {
+
+class NewFolder {
+ public:
+  // Creates the temporary folder. Throws Error kUsage when `path` is there and no empty folder,
+  // kNotFound when the folder around it is not there, kIo when it cannot be written to.
+  explicit NewFolder(const std::string& path);
+  ~NewFolder();
+  NewFolder(const NewFolder&) = delete;
+  NewFolder& operator=(const NewFolder&) = delete;
+
+  // Where to write.
+  const std::filesystem::path& temporary_path() const { return temporary_path_; }
+  // What the file system has left for this process.
+  uint64_t available_bytes() const;
+  // Gives the folder its name; once. The files in it must be on disk.
+  void commit();
+
+ private:
+  std::filesystem::path path_;
+  std::filesystem::path temporary_path_;  // empty after commit
+};
+
+}  // namespace flashmoe::convert

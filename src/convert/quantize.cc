@@ -1,0 +1,185 @@
+#include "convert/quantize.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <memory>
+#include <set>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#include "base/atomic_file.h"
+#include "base/error.h"
+#include "base/format_units.h"
+#include "base/log.h"
+#include "base/thread_pool.h"
+#include "convert/mlx_config.h"
+#include "convert/mlx_tensors.h"
+#include "convert/new_folder.h"
+#include "convert/tensor_rewriter.h"
+#include "format/checkpoint.h"
+#include "format/input_file.h"
+#include "format/safetensors_writer.h"
+#include "kernels/make_backend.h"
+#include "model/config.h"
+#include "model/weights.h"
+
+namespace flashmoe::convert {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr uint64_t kHeadroomBytes = uint64_t{16} << 20;  // headers, index and file system
+constexpr size_t kCopyBytes = size_t{1} << 20;
+
+void check_options(const QuantizeOptions& options) {
+  constexpr int kBits[] = {2, 3, 4, 5, 6, 8};
+  constexpr int kGroups[] = {32, 64, 128};
+  if (std::find(std::begin(kBits), std::end(kBits), options.bits) == std::end(kBits) ||
+      std::find(std::begin(kGroups), std::end(kGroups), options.group) == std::end(kGroups) ||
+      options.threads < 0) {
+    throw_error(ErrorCode::kUsage,
+                "{} bits in groups of {} on {} threads: possible are 2, 3, 4, 5, 6 or 8 bits, "
+                "groups of 32, 64 or 128, and 0 (all) or more threads",
+                options.bits, options.group, options.threads);
+  }
+}
+
+// Rounding what was rounded before costs quality twice.
+void refuse_quantized(const format::Checkpoint& source) {
+  const nlohmann::json& config = source.config();
+  const auto text = config.find("text_config");
+  for (const char* key : {"quantization", "quantization_config"}) {
+    if (config.contains(key) || (text != config.end() && text->contains(key))) {
+      throw_error(ErrorCode::kUnsupported,
+                  "{}: is quantised already (config.json has {}); quantise from the F32, F16 or "
+                  "BF16 original",
+                  source.path(), key);
+    }
+  }
+  for (const format::TensorInfo& tensor : source.tensors()) {
+    if (!tensor.name.ends_with(".scales")) continue;
+    throw_error(ErrorCode::kUnsupported,
+                "{}: is quantised already (it has a tensor {}); quantise from the F32, F16 or BF16 "
+                "original",
+                source.path(), tensor.name);
+  }
+}
+
+// Tokenizer, chat template, generation settings, licence: what a model needs beside its weights.
+// Not the model card, which speaks of the source.
+bool is_kept(const fs::path& name) {
+  if (name == "config.json" || name.string().ends_with(".index.json")) return false;
+  constexpr const char* kExtensions[] = {".json", ".jinja", ".txt", ".model", ".tiktoken"};
+  constexpr const char* kNames[] = {"LICENSE", "LICENCE", "NOTICE"};
+  return std::find(std::begin(kExtensions), std::end(kExtensions), name.extension()) !=
+             std::end(kExtensions) ||
+         std::any_of(std::begin(kNames), std::end(kNames),
+                     [&](const char* start) { return name.string().starts_with(start); });
+}
+
+std::vector<fs::path> kept_files(const std::string& folder) {
+  std::vector<fs::path> files;
+  std::error_code error;
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end;
+       entry.increment(error)) {
+    if (is_kept(entry->path().filename()) && entry->is_regular_file()) {
+      files.push_back(entry->path());
+    }
+  }
+  if (error) throw_error(ErrorCode::kIo, "{}: cannot be listed: {}", folder, error.message());
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+void write_file(const fs::path& path, std::string_view text) {
+  AtomicFile file(path.string());
+  file.write(text);
+  file.commit();
+}
+
+void copy_whole(const fs::path& from, const fs::path& to) {
+  const io::File source(from.string());
+  AtomicFile file(to.string());
+  for (uint64_t at = 0; at < source.size(); at += kCopyBytes) {
+    file.write(format::read_text(source, at, std::min<uint64_t>(kCopyBytes, source.size() - at)));
+  }
+  file.commit();
+}
+
+void check_space(const NewFolder& folder, const std::string& destination, uint64_t needed_bytes) {
+  const uint64_t available_bytes = folder.available_bytes();
+  if (available_bytes >= needed_bytes) return;
+  throw_error(ErrorCode::kIo, "{}: needs {} of disk space, but only {} are free", destination,
+              format_bytes(needed_bytes), format_bytes(available_bytes));
+}
+
+void write_weights(const format::Checkpoint& source, const std::vector<MlxTensor>& tensors,
+                   const std::string& folder, ThreadPool& pool) {
+  std::vector<io::File> files;
+  for (const std::string& path : source.files()) files.push_back(format::open_input(path));
+  std::vector<format::SafetensorsWriter::Tensor> stored;
+  uint64_t total_bytes = 0, done_bytes = 0;
+  for (const MlxTensor& tensor : tensors) {
+    for (auto& part : tensor.stored()) stored.push_back(std::move(part));
+    total_bytes += tensor.source_bytes();
+  }
+  format::SafetensorsWriter writer(folder, std::move(stored));
+  Progress progress("quantising", total_bytes);
+  TensorRewriter rewriter(files, pool, writer, [&](uint64_t bytes) {
+    done_bytes += bytes;
+    progress.update(done_bytes);
+  });
+  for (const MlxTensor& tensor : tensors) rewriter.write(tensor);
+  writer.finish();
+}
+
+void report(const std::string& destination, const std::vector<MlxTensor>& tensors) {
+  double weights = 0;
+  uint64_t bytes = 0;
+  for (const MlxTensor& tensor : tensors) {
+    weights += static_cast<double>(tensor.rows() * tensor.cols());
+    bytes += tensor.output_bytes();
+  }
+  log_info("{}: {} of weights, {:.2f} bits each", destination, format_bytes(bytes),
+           8 * static_cast<double>(bytes) / weights);
+}
+
+}  // namespace
+
+void quantize(const std::string& source_folder, const std::string& destination,
+              const QuantizeOptions& options) {
+  check_options(options);
+  const auto source = format::Checkpoint::open(source_folder);
+  const model::ModelConfig config = model::parse_model_config(
+      source->config(), (fs::path(source_folder) / "config.json").string());
+  refuse_quantized(*source);
+  const int cpus = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  ThreadPool pool(options.threads > 0 ? options.threads : cpus);
+  // Finds every tensor that running the model takes, as running it would.
+  const model::WeightsPlan weights(*source, config, *kernels::make_backend("ref", pool));
+  const std::set<std::string> unused(weights.unused().begin(), weights.unused().end());
+  const MlxFormat format = {options.bits, options.group};
+  const std::vector<MlxTensor> tensors = mlx_tensors(*source, config, unused, format);
+  const std::vector<fs::path> kept = kept_files(source_folder);
+
+  NewFolder folder(destination);
+  uint64_t needed_bytes = kHeadroomBytes;
+  for (const MlxTensor& tensor : tensors) needed_bytes += tensor.output_bytes();
+  for (const fs::path& file : kept) needed_bytes += fs::file_size(file);
+  check_space(folder, destination, needed_bytes);
+
+  write_weights(*source, tensors, folder.temporary_path().string(), pool);
+  for (const fs::path& file : kept) copy_whole(file, folder.temporary_path() / file.filename());
+  write_file(folder.temporary_path() / "config.json",
+             mlx_config(source->config(), config, tensors, format).dump(2) + "\n");
+  folder.commit();
+  report(destination, tensors);
+  if (!unused.empty()) {
+    log_info("left out: {} tensors that generating text does not use, the first {}", unused.size(),
+             *unused.begin());
+  }
+}
+
+}  // namespace flashmoe::convert

@@ -1,0 +1,162 @@
+#include "convert/tensor_rewriter.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <exception>
+#include <mutex>
+#include <span>
+#include <utility>
+
+#include "base/check.h"
+#include "base/error.h"
+#include "base/half.h"
+#include "base/stop_signal.h"
+#include "quant/decode.h"
+#include "quant/encode.h"
+
+namespace flashmoe::convert {
+
+namespace {
+
+constexpr int64_t kTaskBytes = int64_t{1} << 20;  // of the source, unless a row is longer
+constexpr int kTasksPerThread = 4;
+
+// Keeps the first exception of many tasks for the thread that waits for them.
+class FirstError {
+ public:
+  template <typename F>
+  void guard(F&& work) noexcept {
+    try {
+      work();
+    } catch (...) {
+      const std::scoped_lock lock(mutex_);
+      if (!error_) error_ = std::current_exception();
+    }
+  }
+  void rethrow() const {
+    if (error_) std::rethrow_exception(error_);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::exception_ptr error_;
+};
+
+template <typename T, typename Narrow>
+void add_one(int64_t n, const std::byte* in, Narrow narrow, std::byte* out) {
+  for (int64_t i = 0; i < n; ++i) {
+    T value;
+    std::memcpy(&value, in + i * sizeof(T), sizeof(T));
+    if constexpr (std::is_same_v<T, float>) {
+      value += 1;
+    } else {
+      value = narrow(to_float(value) + 1);
+    }
+    std::memcpy(out + i * sizeof(T), &value, sizeof(T));
+  }
+}
+
+// Rounded to the type, as MLX does.
+void add_one(quant::DType type, int64_t n, const std::byte* in, std::byte* out) {
+  switch (type) {
+    case quant::DType::kF32:
+      return add_one<float>(n, in, nullptr, out);
+    case quant::DType::kF16:
+      return add_one<F16>(n, in, to_f16, out);
+    case quant::DType::kBf16:
+      return add_one<Bf16>(n, in, to_bf16, out);
+    default:
+      CHECK(!"a norm's type");
+  }
+}
+
+}  // namespace
+
+TensorRewriter::TensorRewriter(const std::vector<io::File>& files, ThreadPool& pool,
+                               format::SafetensorsWriter& writer,
+                               std::function<void(uint64_t bytes)> on_read)
+    : files_(files), pool_(pool), writer_(writer), on_read_(std::move(on_read)) {}
+
+void TensorRewriter::write(const MlxTensor& tensor) {
+  const int64_t rows = tensor.rows();
+  const size_t code_bytes = tensor.format.code_bytes(tensor.cols());    // of a row
+  const size_t scale_bytes = tensor.format.scale_bytes(tensor.cols());  // of a row
+  const auto row_bytes = static_cast<int64_t>(tensor.source_bytes()) / rows;
+  const int64_t task_rows = std::max(kTaskBytes / row_bytes, int64_t{1});
+  const int64_t batch_rows = task_rows * kTasksPerThread * pool_.threads();
+  for (auto& codes : codes_) {
+    codes.resize(static_cast<size_t>(std::min(rows, batch_rows)) * code_bytes);
+  }
+  std::vector<std::byte> scales(static_cast<size_t>(rows) * scale_bytes);
+  std::vector<std::byte> biases(scales.size());
+
+  std::span<const std::byte> ready;  // codes to be written
+  for (int64_t begin = 0; begin < rows; begin += batch_rows) {
+    if (stop_requested()) throw_error(ErrorCode::kCancelled, "stopped; nothing was written");
+    const int64_t count = std::min(batch_rows, rows - begin);
+    std::vector<std::byte>& codes = codes_[(begin / batch_rows) % 2];
+    const auto tasks = static_cast<int>((count + task_rows - 1) / task_rows);
+    FirstError error;
+    pool_.run(1 + tasks, [&](int task) {
+      error.guard([&] {
+        if (task == 0) return writer_.write(ready);
+        const int64_t first = (task - 1) * task_rows;
+        const auto in_codes = static_cast<size_t>(first);
+        const auto in_scales = static_cast<size_t>(begin + first) * scale_bytes;
+        convert(tensor, begin + first, std::min(task_rows, count - first),
+                {codes.data() + in_codes * code_bytes, scales.data() + in_scales,
+                 biases.data() + in_scales});
+      });
+    });
+    error.rethrow();
+    ready = std::span(codes).first(static_cast<size_t>(count) * code_bytes);
+    on_read_(static_cast<uint64_t>(count * row_bytes));
+  }
+  writer_.write(ready);
+  writer_.write(scales);
+  writer_.write(biases);
+}
+
+void TensorRewriter::convert(const MlxTensor& tensor, int64_t first, int64_t rows,
+                             Parts parts) const {
+  const int64_t cols = tensor.cols();
+  const auto sources = static_cast<int64_t>(tensor.sources.size());
+  const int64_t source_rows = tensor.rows() / sources;
+  const size_t row_bytes = static_cast<size_t>(cols) * quant::dtype_bytes(tensor.dtype);
+  std::vector<std::byte> raw;
+  std::vector<float> row(static_cast<size_t>(cols));
+  for (const int64_t end = first + rows; first < end;) {
+    const format::Extent& source = tensor.sources[static_cast<size_t>(first / source_rows)];
+    const int64_t at = first % source_rows;
+    const int64_t count = std::min(end - first, source_rows - at);
+    raw.resize(static_cast<size_t>(count) * row_bytes);
+    const io::File& file = files_[static_cast<size_t>(source.file)];
+    file.read_exact(source.offset + static_cast<uint64_t>(at) * row_bytes, raw.size(), raw.data());
+    first += count;
+    if (tensor.format.encoding == quant::Encoding::kPlain) {
+      if (tensor.add_one) {
+        add_one(tensor.dtype, count * cols, raw.data(), parts.codes);
+      } else {
+        std::memcpy(parts.codes, raw.data(), raw.size());
+      }
+      parts.codes += raw.size();
+      continue;
+    }
+    for (int64_t i = 0; i < count; ++i) {
+      const size_t offset = static_cast<size_t>(i) * row_bytes;
+      quant::widen(tensor.dtype, cols, raw.data() + offset, row.data());
+      if (!std::all_of(row.begin(), row.end(), [](float w) { return std::isfinite(w); })) {
+        throw_error(ErrorCode::kCorrupt,
+                    "{}: a row of {} at byte {} holds values that are not finite", file.path(),
+                    tensor.name, source.offset + static_cast<uint64_t>(at) * row_bytes + offset);
+      }
+      quant::encode_row(tensor.format, cols, row.data(), parts.codes, parts.scales, parts.biases);
+      parts.codes += tensor.format.code_bytes(cols);
+      parts.scales += tensor.format.scale_bytes(cols);
+      parts.biases += tensor.format.scale_bytes(cols);
+    }
+  }
+}
+
+}  // namespace flashmoe::convert
