@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -38,7 +39,7 @@ struct EngineOptions {
   int threads = 0;               // 0: one for each CPU
   int64_t context = 0;           // tokens of one sequence; 0: 8192, or the model's limit if smaller
   int64_t chunk = 0;             // prompt tokens of one step; 0: 256
-  KvType kv = KvType::kF16;      // storage of keys and values
+  std::optional<KvType> kv;      // storage of keys and values; default: f32 in ref, else f16
   int experts_per_token = 0;     // 0: as trained; fewer is faster, and lossy
   int max_sequences = 1;         // sessions whose state must fit at once
   std::function<void(uint64_t done_bytes, uint64_t total_bytes)> progress;  // while loading

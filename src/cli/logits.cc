@@ -43,7 +43,9 @@ std::vector<int32_t> parse_ids(std::string_view text, const std::string& path) {
 int logits(const LogitsOptions& o) {
   const std::vector<int32_t> ids = parse_ids(read_text(o.ids, "ids"), o.ids);
   install_stop_signal();
-  const std::unique_ptr<Engine> engine = open_engine(o.model, model_folder(o.model.model));
+  ModelOptions model = o.model;
+  if (model.engine.context == 0) model.engine.context = static_cast<int64_t>(ids.size());
+  const std::unique_ptr<Engine> engine = open_engine(model, model_folder(model.model));
   const size_t vocab = static_cast<size_t>(engine->vocab());
   NpyWriter out(o.out, static_cast<int64_t>(ids.size()), engine->vocab());
   Session session(*engine);

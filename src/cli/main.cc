@@ -59,7 +59,7 @@ void add_model_options(CLI::App& app, ModelOptions* o) {
       ->group("Engine");
   app.add_option_function<std::string>(
          "--kv", [&e](const std::string& name) { e.kv = kKv.at(name); },
-         "Storage of keys and values: f16 or f32 (default: f16)")
+         "Storage of keys and values: f16 or f32 (default: f16; f32 with --backend ref)")
       ->check(CLI::IsMember({"f16", "f32"}))
       ->group("Engine");
   app.add_option("-k,--experts", e.experts_per_token,

@@ -98,8 +98,9 @@ std::unique_ptr<Engine> open_engine(const EngineOptions& options, const OpenHook
     alignment = std::max(alignment, file.alignment());
     direct = direct && file.direct();
   }
+  const KvType kv = options.kv.value_or(options.backend == "ref" ? KvType::kF32 : KvType::kF16);
   p->state_shape = model::StateShape(
-      p->config, options.kv == KvType::kF16 ? kernels::KvType::kF16 : kernels::KvType::kF32);
+      p->config, kv == KvType::kF16 ? kernels::KvType::kF16 : kernels::KvType::kF32);
   const int64_t rows = std::max<int64_t>(p->chunk, options.max_sequences);
   p->plan = make_plan({p->config, *p->weights_plan, p->state_shape, *p->backend,
                        options.memory_bytes > 0 ? options.memory_bytes : default_budget_bytes(),

@@ -40,7 +40,6 @@ TEST_P(GoldenModelTest, RefAgreesWithTransformers) {
   EngineOptions options;
   options.model = folder;
   options.backend = "ref";
-  options.kv = KvType::kF32;
   options.chunk = 16;  // the prompt takes two steps
   const Logits logits = forced_logits(options, ids, prompt_tokens);
   ASSERT_EQ(golden.shape, (std::vector<int64_t>{static_cast<int64_t>(ids.size()), logits.vocab}));
