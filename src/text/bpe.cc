@@ -44,7 +44,8 @@ void Bpe::add_merges(const TokenizerSpec& spec) {
   pairs_.resize(std::bit_ceil(2 * spec.merges.size() + 2));
   std::string merged;
   for (size_t rank = 0; rank < spec.merges.size(); ++rank) {
-    const auto& [left, right] = spec.merges[rank];
+    const std::string& left = spec.merges[rank].first;
+    const std::string& right = spec.merges[rank].second;
     merged.assign(left).append(right);
     const auto id_of = [&](const std::string& token) {
       const int32_t id = vocab_.find(token);

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
-#include <unordered_set>
 
 #include "base/error.h"
+#include "text/tokenizer_json_reader.h"
 #include "text/utf8_properties.h"
 
 namespace flashmoe::text {
@@ -13,8 +13,6 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr size_t kMaxJsonBytes = size_t{1} << 28;
-constexpr int32_t kMaxTokenId = 1 << 22;
-constexpr size_t kMaxTokenBytes = 1 << 16;
 constexpr size_t kMaxAddedTokens = 1 << 17;
 constexpr int kMaxSequenceDepth = 8;
 constexpr size_t kMaxSteps = 64;
@@ -193,48 +191,8 @@ void check_decoder(const Value& decoder) {
   });
 }
 
-void read_vocab(const Value& vocab, TokenizerSpec* spec) {
-  if (!vocab.json().is_object()) vocab.fail(ErrorCode::kCorrupt, "expected an object");
-  spec->vocab.reserve(vocab.json().size());
-  std::vector<bool> used;
-  for (const auto& [token, id_json] : vocab.json().items()) {
-    const auto where = [&] { return Value(id_json, "model.vocab['" + token + "']", spec->name); };
-    if (token.size() > kMaxTokenBytes) where().fail(ErrorCode::kCorrupt, "the token is too long");
-    if (!id_json.is_number_unsigned() || id_json.get<uint64_t>() >= kMaxTokenId) where().token_id();
-    const auto id = id_json.get<int32_t>();
-    if (static_cast<size_t>(id) >= used.size()) used.resize(static_cast<size_t>(id) + 1);
-    if (used[static_cast<size_t>(id)]) {
-      where().fail(ErrorCode::kCorrupt, "the id {} has two tokens", id);
-    }
-    used[static_cast<size_t>(id)] = true;
-    spec->vocab.push_back({token, id});
-  }
-}
-
-void read_merges(const Value& merges, TokenizerSpec* spec) {
-  const size_t count = merges.array_size();
-  spec->merges.reserve(count);
-  for (size_t i = 0; i < count; ++i) {
-    const Json& merge = merges.json()[i];
-    if (merge.is_string()) {
-      const auto& line = merge.get_ref<const std::string&>();
-      if (line.starts_with("#version")) continue;
-      const size_t space = line.find(' ');
-      if (space != std::string::npos && line.find(' ', space + 1) == std::string::npos) {
-        spec->merges.emplace_back(line.substr(0, space), line.substr(space + 1));
-        continue;
-      }
-    } else if (merge.is_array() && merge.size() == 2 && merge[0].is_string() &&
-               merge[1].is_string()) {
-      spec->merges.emplace_back(merge[0].get_ref<const std::string&>(),
-                                merge[1].get_ref<const std::string&>());
-      continue;
-    }
-    merges.at(i).fail(ErrorCode::kCorrupt, "expected two tokens, as \"a b\" or [\"a\", \"b\"]");
-  }
-}
-
 void read_model(const Value& model, TokenizerSpec* spec) {
+  if (!model.json().is_object()) model.fail(ErrorCode::kCorrupt, "expected an object");
   if (model.has("type") && model.type() != "BPE") {
     model.fail(ErrorCode::kUnsupported, "the model '{}' is not supported, only BPE", model.type());
   }
@@ -254,8 +212,6 @@ void read_model(const Value& model, TokenizerSpec* spec) {
   if (model.has("unk_token")) spec->unk_token = model.at("unk_token").string();
   spec->fuse_unk = model.boolean_or("fuse_unk", false);
   spec->ignore_merges = model.boolean_or("ignore_merges", false);
-  read_vocab(model.at("vocab"), spec);
-  read_merges(model.at("merges"), spec);
 }
 
 void read_added_tokens(const Value& tokens, TokenizerSpec* spec) {
@@ -286,17 +242,17 @@ TokenizerSpec parse_tokenizer_json(std::string_view json, std::string_view name)
     throw_error(ErrorCode::kUnsupported, "{}: {} bytes are more than a tokenizer may have ({})",
                 name, json.size(), kMaxJsonBytes);
   }
-  Json parsed;
-  try {
-    parsed = Json::parse(json);
-  } catch (const Json::exception& e) {
-    throw_error(ErrorCode::kCorrupt, "{}: not valid JSON: {}", name, e.what());
-  }
-  const Value root(parsed, "", spec.name);
+  TokenizerJson file = read_tokenizer_json(json, spec.name);
+  const Value root(file.tree, "", spec.name);
   if (root.has("version") && root.at("version").string() != "1.0") {
     root.at("version").fail(ErrorCode::kUnsupported, "only version 1.0 is known");
   }
-  read_model(root.at("model"), &spec);
+  const Value model = root.at("model");
+  read_model(model, &spec);
+  if (!file.has_vocab) model.fail(ErrorCode::kCorrupt, "'vocab' is missing");
+  if (!file.has_merges) model.fail(ErrorCode::kCorrupt, "'merges' is missing");
+  spec.vocab = std::move(file.vocab);
+  spec.merges = std::move(file.merges);
   if (root.has("added_tokens")) read_added_tokens(root.at("added_tokens"), &spec);
   if (root.has("normalizer")) {
     for_each_step(root.at("normalizer"), "normalizers", 0, [&](const Value& step) {

@@ -214,7 +214,7 @@ TEST(TokenizerErrors, DamagedFiles) {
   const ErrorCode corrupt = ErrorCode::kCorrupt;
   expect_error(std::string(), corrupt, "not valid JSON");
   expect_error(std::string("{\"model\": {"), corrupt, "not valid JSON");
-  expect_error(std::string(100000, '['), corrupt, "not valid JSON");
+  expect_error(std::string(100000, '['), corrupt, "nested more than 64 deep");
   expect_error(std::string("[]"), corrupt, "top level: expected an object");
   expect_error(std::string("{}"), corrupt, "'model' is missing");
   expect_error(std::string(R"({"model": 3})"), corrupt, "model: expected an object");
