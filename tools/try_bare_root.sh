@@ -18,6 +18,7 @@ if ((EUID != 0)); then echo "$0 needs root" >&2; exit 1; fi
 command -v debootstrap >/dev/null || { echo "$0 needs debootstrap" >&2; exit 1; }
 
 root=$(mktemp -d "${TMPDIR:-/tmp}/flashmoe-root.XXXXXX")
+chmod 755 "$root"  # apt downloads as a user of its own
 # The only mounts below it live in the namespaces of `inside`, which are gone by then.
 trap 'rm -rf --one-file-system "$root"' EXIT
 trap 'exit 1' INT TERM
