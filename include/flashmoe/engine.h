@@ -32,16 +32,16 @@ enum class IoMode {
 enum class KvType { kF16, kF32 };
 
 struct EngineOptions {
-  std::string model;             // a folder, or org/name in the local Hugging Face cache
-  std::string backend = "cpu";   // "cpu", or "ref": plain float32 loops, slow and exact
-  uint64_t memory_bytes = 0;     // all that may be used; 0: what is available, less headroom
+  std::string model;            // a folder, or org/name in the local Hugging Face cache
+  std::string backend = "cpu";  // "cpu", or "ref": plain float32 loops, slow and exact
+  uint64_t memory_bytes = 0;    // all that may be used; 0: what is available, less headroom
   IoMode io = IoMode::kAuto;
-  int threads = 0;               // 0: one for each CPU
-  int64_t context = 0;           // tokens of one sequence; 0: 8192, or the model's limit if smaller
-  int64_t chunk = 0;             // prompt tokens of one step; 0: 256
-  std::optional<KvType> kv;      // storage of keys and values; default: f32 in ref, else f16
-  int experts_per_token = 0;     // 0: as trained; fewer is faster, and lossy
-  int max_sequences = 1;         // sessions whose state must fit at once
+  int threads = 0;            // 0: one for each CPU
+  int64_t context = 0;        // tokens of one sequence; 0: 8192, or the model's limit if smaller
+  int64_t chunk = 0;          // prompt tokens of one step; 0: 256
+  std::optional<KvType> kv;   // storage of keys and values; default: f32 in ref, else f16
+  int experts_per_token = 0;  // 0: as trained; fewer is faster, and lossy
+  int max_sequences = 1;      // sessions whose state must fit at once
   std::function<void(uint64_t done_bytes, uint64_t total_bytes)> progress;  // while loading
 };
 
@@ -69,9 +69,9 @@ struct EngineStats {
   double dense_s = 0, attention_s = 0, delta_net_s = 0, router_s = 0;
   double expert_read_s = 0;  // waiting for the disk with nothing left to compute
   double expert_compute_s = 0;
-  int64_t rows = 0;              // tokens run
+  int64_t rows = 0;  // tokens run
   int64_t steps = 0;
-  uint64_t dense_bytes = 0;      // read from memory for dense weights, in the files' formats
+  uint64_t dense_bytes = 0;  // read from memory for dense weights, in the files' formats
 };
 
 class Session;

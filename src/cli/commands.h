@@ -18,7 +18,7 @@ struct ModelOptions {
 
 struct RunOptions {
   ModelOptions model;
-  std::string first, second;  // [MODEL] [PROMPT] as given
+  std::string first, second;          // [MODEL] [PROMPT] as given
   std::optional<std::string> prompt;  // --prompt
   std::string file;                   // --file, "-" for stdin
   std::optional<std::string> system;  // text or @FILE

@@ -51,9 +51,11 @@ void print_json(const engine::ModelDescription& d) {
 void print_text(const engine::ModelDescription& d) {
   const model::ModelConfig& c = d.config;
   fmt::print("{}\n", d.path);
-  fmt::print("architecture   {}: {} layers ({} attention, {} delta net), hidden {}, vocabulary {}, context {}\n",
-             model::family_name(c.family), c.layers, c.attention_layers(), c.delta_layers(),
-             c.hidden, c.vocab, c.max_context);
+  fmt::print(
+      "architecture   {}: {} layers ({} attention, {} delta net), hidden {}, vocabulary {}, "
+      "context {}\n",
+      model::family_name(c.family), c.layers, c.attention_layers(), c.delta_layers(), c.hidden,
+      c.vocab, c.max_context);
   if (c.moe.experts > 0) {
     fmt::print("experts        {} in each of {} layers, {} used by a token, intermediate {}{}\n",
                c.moe.experts, c.routed_layers(), c.moe.experts_per_token, c.moe.intermediate,
@@ -73,8 +75,8 @@ void print_text(const engine::ModelDescription& d) {
   fmt::print("a sequence     {} a token of keys and values in f16, {} of delta net state\n",
              format_bytes(d.kv_token_bytes), format_bytes(d.recurrent_bytes));
   if (!d.unused.empty()) {
-    fmt::print("not used       {} tensors, {}: {}{}\n", d.unused.size(), format_bytes(d.unused_bytes),
-               d.unused.front(), d.unused.size() > 1 ? ", …" : "");
+    fmt::print("not used       {} tensors, {}: {}{}\n", d.unused.size(),
+               format_bytes(d.unused_bytes), d.unused.front(), d.unused.size() > 1 ? ", …" : "");
   }
 }
 

@@ -32,7 +32,8 @@ std::string embedded_model() {
 }  // namespace
 
 std::string model_folder(const std::string& model) {
-  return model.empty() ? embedded_model() : format::locate_model(model, format::process_environment());
+  return model.empty() ? embedded_model()
+                       : format::locate_model(model, format::process_environment());
 }
 
 bool names_model(const std::string& argument) {
@@ -41,8 +42,9 @@ bool names_model(const std::string& argument) {
   const size_t slash = argument.find('/');
   return slash != std::string::npos && slash > 0 && slash + 1 < argument.size() &&
          argument.find('/', slash + 1) == std::string::npos &&
-         argument.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-                                    "-._/") == std::string::npos;
+         argument.find_first_not_of(
+             "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+             "-._/") == std::string::npos;
 }
 
 std::string read_text(const std::string& path, const char* what) {

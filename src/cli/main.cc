@@ -71,7 +71,8 @@ void add_model_options(CLI::App& app, ModelOptions* o) {
 void add_run(CLI::App& app, RunOptions* o) {
   app.add_option("MODEL", o->first, "Folder or org/name (default: the embedded model)");
   app.add_option("PROMPT", o->second, "What to answer; a single argument that names no model");
-  app.add_option("-m,--model", o->model.model, "The model, where MODEL could be taken for a prompt");
+  app.add_option("-m,--model", o->model.model,
+                 "The model, where MODEL could be taken for a prompt");
   app.add_option("-p,--prompt", o->prompt, "The prompt, where PROMPT could be taken for a model");
   app.add_option("-f,--file", o->file, "Read the prompt from a file (- for standard input)");
   app.add_option("--system", o->system, "System message, or @FILE");
@@ -81,7 +82,8 @@ void add_run(CLI::App& app, RunOptions* o) {
   app.add_flag("--raw", o->raw, "Continue the plain text, without the chat template");
   app.add_flag("--parse-special", o->parse_special,
                "With --raw: special tokens in the text count as such");
-  app.add_option("-n,--tokens", o->tokens, "Most tokens to generate (default: until the model stops)")
+  app.add_option("-n,--tokens", o->tokens,
+                 "Most tokens to generate (default: until the model stops)")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 30));
   const char* kSampling = "Sampling";
   app.add_option("--temp,--temperature", o->temperature, "0: always the most probable token")
@@ -150,15 +152,17 @@ int parse_and_run(int argc, char** argv) {
       ->required();
 
   QuantizeCommandOptions quantize_options;
-  CLI::App* quantize_app = app.add_subcommand(
-      "quantize", "Writes a model in fewer bits, in MLX's affine format.");
+  CLI::App* quantize_app =
+      app.add_subcommand("quantize", "Writes a model in fewer bits, in MLX's affine format.");
   quantize_app->add_option("SRC", quantize_options.source, "Folder or org/name")->required();
   quantize_app->add_option("OUT", quantize_options.destination, "Folder to write")->required();
   quantize_app->add_option("--bits", quantize_options.bits, "Bits of a weight (default: 4)")
       ->check(CLI::IsMember({2, 3, 4, 5, 6, 8}));
-  quantize_app->add_option("--group", quantize_options.group, "Weights that share a scale (default: 64)")
+  quantize_app
+      ->add_option("--group", quantize_options.group, "Weights that share a scale (default: 64)")
       ->check(CLI::IsMember({32, 64, 128}));
-  quantize_app->add_option("--threads", quantize_options.threads, "Threads (default: one for each CPU)")
+  quantize_app
+      ->add_option("--threads", quantize_options.threads, "Threads (default: one for each CPU)")
       ->check(CLI::Range(1, 1024));
 
   try {

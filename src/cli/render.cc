@@ -22,7 +22,8 @@ int render(const RenderOptions& o) {
   }
   std::string output;
   if (o.model.ends_with(".jinja")) {
-    output = text::ChatTemplate::parse(read_text(o.model, "template"), o.model).render(variables).text;
+    output =
+        text::ChatTemplate::parse(read_text(o.model, "template"), o.model).render(variables).text;
   } else {
     const std::string folder = model_folder(o.model);
     const auto source = text::load_chat_template(folder, variables.contains("tools"));

@@ -96,11 +96,11 @@ std::string report_text(const RunReport& r) {
                    s.expert_hits, s.expert_misses,
                    100 * rate(static_cast<double>(s.expert_hits), static_cast<double>(visits)),
                    format_bytes(s.disk_bytes), r.io_name));
-  line(fmt::format("memory        {} peak of {} budget: {} dense, {} expert cache, {} context, {} other",
-                   format_bytes(r.peak_rss_bytes), format_bytes(r.plan.budget),
-                   format_bytes(r.plan.dense), format_bytes(r.plan.cache),
-                   format_bytes(r.plan.state),
-                   format_bytes(r.plan.staging + r.plan.scratch + r.plan.process)));
+  line(fmt::format(
+      "memory        {} peak of {} budget: {} dense, {} expert cache, {} context, {} other",
+      format_bytes(r.peak_rss_bytes), format_bytes(r.plan.budget), format_bytes(r.plan.dense),
+      format_bytes(r.plan.cache), format_bytes(r.plan.state),
+      format_bytes(r.plan.staging + r.plan.scratch + r.plan.process)));
   return text;
 }
 

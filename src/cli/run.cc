@@ -54,7 +54,8 @@ Request find_request(const RunOptions& o) {
     }
   }
   if (!o.file.empty()) {
-    if (prompt) throw Error(ErrorCode::kUsage, "give the prompt as an argument or by --file, not both");
+    if (prompt)
+      throw Error(ErrorCode::kUsage, "give the prompt as an argument or by --file, not both");
     prompt = read_text(o.file, "prompt");
   }
   if (!prompt && isatty(STDIN_FILENO) == 0) prompt = read_text("-", "prompt");
@@ -120,7 +121,8 @@ int run(const RunOptions& o) {
   const Thinking thinking = parse_thinking(o.think);
   const Request request = find_request(o);
   if (o.raw && (o.system || thinking.enable)) {
-    throw Error(ErrorCode::kUsage, "--raw uses no chat template, so --system and --think do nothing");
+    throw Error(ErrorCode::kUsage,
+                "--raw uses no chat template, so --system and --think do nothing");
   }
   install_stop_signal();
 
@@ -148,14 +150,17 @@ int run(const RunOptions& o) {
     std::fwrite(piece.data(), 1, piece.size(), stdout);
     std::fflush(stdout);
   };
-  const engine::Generation generation =
-      engine::generate(session, prompt, engine->context(), options,
-                       [&](int32_t token) { emit(decoder.push(token)); }, stop_requested);
+  const engine::Generation generation = engine::generate(
+      session, prompt, engine->context(), options,
+      [&](int32_t token) { emit(decoder.push(token)); }, stop_requested);
   emit(decoder.finish());
 
-  const RunReport report{generation,        engine->stats(),
-                         engine->plan(),    engine->io_name(),
-                         static_cast<int64_t>(prompt.size()), load_s,
+  const RunReport report{generation,
+                         engine->stats(),
+                         engine->plan(),
+                         engine->io_name(),
+                         static_cast<int64_t>(prompt.size()),
+                         load_s,
                          peak_rss_bytes()};
   if (o.json) {
     Json json;

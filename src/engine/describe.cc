@@ -18,9 +18,8 @@ class KindList {
   void add(const char* kind, const quant::Format& format, int64_t rows, int64_t cols) {
     if (rows == 0) return;
     const std::string name = format.name();
-    auto it = std::find_if(kinds_.begin(), kinds_.end(), [&](const TensorKind& k) {
-      return k.kind == kind && k.format == name;
-    });
+    auto it = std::find_if(kinds_.begin(), kinds_.end(),
+                           [&](const TensorKind& k) { return k.kind == kind && k.format == name; });
     if (it == kinds_.end()) it = kinds_.insert(it, {kind, name, 0, 0});
     it->weights += rows * cols;
     it->bytes += static_cast<uint64_t>(rows) * format.row_bytes(cols);
@@ -42,8 +41,8 @@ std::vector<TensorKind> list_kinds(const model::Weights& weights,
   KindList kinds;
   kinds.add("embedding", weights.embedding);
   for (const model::LayerWeights& l : weights.layers) {
-    for (const auto* m : {&l.attention.q, &l.attention.gate, &l.attention.k, &l.attention.v,
-                          &l.attention.out}) {
+    for (const auto* m :
+         {&l.attention.q, &l.attention.gate, &l.attention.k, &l.attention.v, &l.attention.out}) {
       kinds.add("attention", *m);
     }
     for (const auto* m : {&l.delta.qkv, &l.delta.z, &l.delta.beta, &l.delta.dt, &l.delta.out}) {

@@ -20,9 +20,9 @@ struct TensorKind {
 struct ModelDescription {
   std::string path;
   model::ModelConfig config;
-  std::vector<TensorKind> kinds;  // in the order of the forward pass
-  uint64_t dense_bytes = 0;       // that every token needs, in the files
-  uint64_t routed_bytes = 0;      // experts, all of them
+  std::vector<TensorKind> kinds;    // in the order of the forward pass
+  uint64_t dense_bytes = 0;         // that every token needs, in the files
+  uint64_t routed_bytes = 0;        // experts, all of them
   uint64_t token_dense_bytes = 0;   // read from memory for each token
   uint64_t token_expert_bytes = 0;  // of the experts that each token visits
   uint64_t kv_token_bytes = 0;      // key-value cache of one position, f16

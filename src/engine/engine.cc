@@ -31,10 +31,14 @@ struct IoChoice {
 // ones are read past it: our own cache knows better what to keep.
 IoChoice choose_io(IoMode mode, uint64_t routed_bytes, uint64_t available_bytes) {
   switch (mode) {
-    case IoMode::kUring: return {io::Access::kDirect, io::QueueKind::kUring};
-    case IoMode::kPread: return {io::Access::kDirect, io::QueueKind::kPread};
-    case IoMode::kBuffered: return {io::Access::kBuffered, io::QueueKind::kPread};
-    case IoMode::kAuto: break;
+    case IoMode::kUring:
+      return {io::Access::kDirect, io::QueueKind::kUring};
+    case IoMode::kPread:
+      return {io::Access::kDirect, io::QueueKind::kPread};
+    case IoMode::kBuffered:
+      return {io::Access::kBuffered, io::QueueKind::kPread};
+    case IoMode::kAuto:
+      break;
   }
   if (routed_bytes < available_bytes / 4) return {io::Access::kBuffered, io::QueueKind::kPread};
   return {io::Access::kDirect, io::QueueKind::kAuto};
@@ -53,9 +57,9 @@ void apply_options(const EngineOptions& options, Engine::Parts* p) {
                 options.experts_per_token, config.moe.experts);
   }
   if (options.experts_per_token > 0 && options.experts_per_token != config.moe.experts_per_token) {
-    p->notes.push_back(fmt::format(
-        "lossy: {} experts a token instead of the {} that the model was trained with",
-        options.experts_per_token, config.moe.experts_per_token));
+    p->notes.push_back(
+        fmt::format("lossy: {} experts a token instead of the {} that the model was trained with",
+                    options.experts_per_token, config.moe.experts_per_token));
     config.moe.experts_per_token = options.experts_per_token;
   }
   if (options.context < 0 || options.context > config.max_context) {
@@ -83,8 +87,7 @@ std::unique_ptr<Engine> open_engine(const EngineOptions& options, const OpenHook
   p->pool = std::make_unique<ThreadPool>(options.threads > 0 ? options.threads : cpus);
   p->backend = hooks.make_backend ? hooks.make_backend(*p->pool)
                                   : kernels::make_backend(options.backend, *p->pool);
-  p->weights_plan =
-      std::make_unique<model::WeightsPlan>(*p->checkpoint, p->config, *p->backend);
+  p->weights_plan = std::make_unique<model::WeightsPlan>(*p->checkpoint, p->config, *p->backend);
   const experts::ExpertIndex& index = p->weights_plan->expert_index();
   p->dense_file_bytes = p->weights_plan->token_file_bytes();
 
@@ -117,12 +120,13 @@ std::unique_ptr<Engine> open_engine(const EngineOptions& options, const OpenHook
   p->queue = io::make_read_queue(io.kind);
   p->io_name = fmt::format("{}, {}", p->queue->name(), direct ? "direct" : "buffered");
   if (io.access == io::Access::kDirect && !direct) {
-    p->notes.push_back("the file system has no direct reads; experts are read through the page cache");
+    p->notes.push_back(
+        "the file system has no direct reads; experts are read through the page cache");
   }
   if (hooks.wrap_queue) p->queue = hooks.wrap_queue(std::move(p->queue));
 
-  p->weights = p->weights_plan->load(open_files(*p->checkpoint, io::Access::kBuffered),
-                                     *p->backend, options.progress);
+  p->weights = p->weights_plan->load(open_files(*p->checkpoint, io::Access::kBuffered), *p->backend,
+                                     options.progress);
 
   std::vector<size_t> slot_bytes;
   for (int layer = 0; layer < index.layers(); ++layer) {

@@ -15,8 +15,8 @@ namespace {
 // The widest product and the widest feed-forward network decide the backend's scratch.
 uint64_t backend_scratch(const PlanInput& in) {
   const model::ModelConfig& c = in.config;
-  const int64_t width = std::max<int64_t>(
-      {c.hidden, in.state.attention.query_width(), in.state.delta.channels()});
+  const int64_t width =
+      std::max<int64_t>({c.hidden, in.state.attention.query_width(), in.state.delta.channels()});
   const int64_t intermediate =
       std::max({c.moe.intermediate, c.moe.shared_intermediate, c.dense_intermediate});
   const int64_t pairs = std::max<int64_t>(
@@ -60,13 +60,14 @@ MemoryPlan make_plan(const PlanInput& in) {
   plan.minimum = fixed + std::max<uint64_t>(kLeastBuffers * buffer + k * largest_slot,
                                             model::WeightsPlan::kStagingBytes);
   if (plan.budget < plan.minimum) {
-    throw_error(ErrorCode::kMemory,
-                "a memory budget of {} is too small: this model needs at least {} ({} dense "
-                "weights, {} for {} tokens of context, {} activations, {} program, {} for experts); "
-                "raise --memory, or lower --context or --chunk",
-                format_bytes(plan.budget), format_bytes(plan.minimum), format_bytes(plan.dense),
-                format_bytes(plan.state), in.context, format_bytes(plan.scratch),
-                format_bytes(plan.process), format_bytes(plan.minimum - fixed));
+    throw_error(
+        ErrorCode::kMemory,
+        "a memory budget of {} is too small: this model needs at least {} ({} dense "
+        "weights, {} for {} tokens of context, {} activations, {} program, {} for experts); "
+        "raise --memory, or lower --context or --chunk",
+        format_bytes(plan.budget), format_bytes(plan.minimum), format_bytes(plan.dense),
+        format_bytes(plan.state), in.context, format_bytes(plan.scratch),
+        format_bytes(plan.process), format_bytes(plan.minimum - fixed));
   }
 
   // Enough buffers to have all of a layer's misses in flight, but no more than an eighth of what

@@ -113,7 +113,8 @@ int32_t Sampler::sample(std::span<float> logits) {
   if (options_.top_p < 1) {  // the fewest most probable tokens that together reach top_p
     double sum = 0;
     size_t kept = 0;
-    while (kept < probabilities_.size() && sum < options_.top_p * total) sum += probabilities_[kept++];
+    while (kept < probabilities_.size() && sum < options_.top_p * total)
+      sum += probabilities_[kept++];
     probabilities_.resize(std::max<size_t>(kept, 1));
     total = sum;
   }

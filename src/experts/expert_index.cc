@@ -81,8 +81,12 @@ void ExpertIndex::matrices(ExpertKey key, const ExpertReads& reads, const std::b
     const bool down = m == 2;
     const std::byte* part[3];
     for (int p = 0; p < 3; ++p) part[p] = staging + reads.part_offset[m * 3 + p];
-    (*gate_up_down)[m] = {formats[m], down ? l.hidden : l.intermediate,
-                          down ? l.intermediate : l.hidden, part[0], part[1], part[2]};
+    (*gate_up_down)[m] = {formats[m],
+                          down ? l.hidden : l.intermediate,
+                          down ? l.intermediate : l.hidden,
+                          part[0],
+                          part[1],
+                          part[2]};
   }
 }
 

@@ -52,7 +52,9 @@ class ExpertLoader {
     std::array<size_t, kParts> done_bytes{};  // of each read
   };
 
-  std::byte* staging_data(int buffer) { return memory_.data() + staging_bytes_ * static_cast<size_t>(buffer); }
+  std::byte* staging_data(int buffer) {
+    return memory_.data() + staging_bytes_ * static_cast<size_t>(buffer);
+  }
   void submit(int buffer, int read);
   void complete(const io::ReadCompletion& completion);
 

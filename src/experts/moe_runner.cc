@@ -14,7 +14,9 @@ namespace {
 
 constexpr size_t kMatrixAlignment = 64;
 
-size_t aligned(size_t bytes) { return (bytes + kMatrixAlignment - 1) / kMatrixAlignment * kMatrixAlignment; }
+size_t aligned(size_t bytes) {
+  return (bytes + kMatrixAlignment - 1) / kMatrixAlignment * kMatrixAlignment;
+}
 
 // The slot's layout: where gate, up and down start, and the size of it all.
 std::array<size_t, 4> slot_offsets(const ExpertIndex::Layer& l, const kernels::Backend& backend) {
@@ -155,9 +157,10 @@ kernels::FeedForward StreamedMoe::network(ExpertKey key, std::byte* slot) const 
 }
 
 kernels::FeedForwardJob StreamedMoe::job(const Work& work, std::byte* slot) const {
-  return {network(work.key, slot),
-          std::span(rows_).subspan(static_cast<size_t>(work.first), static_cast<size_t>(work.count)),
-          work.first};
+  return {
+      network(work.key, slot),
+      std::span(rows_).subspan(static_cast<size_t>(work.first), static_cast<size_t>(work.count)),
+      work.first};
 }
 
 MoeStats StreamedMoe::stats() const {

@@ -16,8 +16,8 @@ namespace flashmoe::experts {
 
 // What the runner has done since it was made.
 struct MoeStats {
-  int64_t hits = 0;    // experts needed by a layer of a step and found resident
-  int64_t misses = 0;  // and those that were read
+  int64_t hits = 0;                        // experts needed by a layer of a step and found resident
+  int64_t misses = 0;                      // and those that were read
   uint64_t hit_bytes = 0, miss_bytes = 0;  // of these experts, in their file's format
   uint64_t disk_bytes = 0;                 // read, with what alignment added
   double read_wait_s = 0;                  // time in which nothing was left to do but wait
@@ -88,7 +88,7 @@ class StreamedMoe final : public MoeRunner {
   };
   std::vector<Hit> hits_;
   std::vector<Work> misses_;
-  size_t next_miss_ = 0;         // misses_ from here on have not been started
+  size_t next_miss_ = 0;  // misses_ from here on have not been started
   std::vector<ExpertPin> loading_;
   std::vector<kernels::FeedForwardJob> jobs_;
   std::vector<int32_t> group_begin_;  // per expert, while grouping

@@ -41,9 +41,8 @@ size_t HostBackend::scratch_bytes(int64_t rows, int64_t width, int64_t intermedi
 }
 
 void HostBackend::embed(const Matrix& table, std::span<const int32_t> ids, float* out) {
-  pool_.run(static_cast<int>(ids.size()), [&](int i) noexcept {
-    decode_row(table, ids[i], out + i * table.cols);
-  });
+  pool_.run(static_cast<int>(ids.size()),
+            [&](int i) noexcept { decode_row(table, ids[i], out + i * table.cols); });
 }
 
 void HostBackend::rms_norm(const float* x, const float* weight, int64_t rows, int64_t width,
@@ -68,8 +67,8 @@ void HostBackend::add_tasks(const Matrix& weight, const Operand& operand, float*
                             int64_t y_stride) {
   constexpr int64_t kWeightsPerTask = 256 * 1024;
   const int64_t blocks = blocks_of(weight);
-  const int64_t step =
-      std::max<int64_t>(1, kWeightsPerTask / (kRowBlock * weight.cols * std::max<int64_t>(1, operand.rows / 8)));
+  const int64_t step = std::max<int64_t>(
+      1, kWeightsPerTask / (kRowBlock * weight.cols * std::max<int64_t>(1, operand.rows / 8)));
   for (int64_t begin = 0; begin < blocks; begin += step) {
     tasks_.push_back({&weight, &operand, y, y_stride, begin, std::min(blocks, begin + step)});
   }
@@ -91,19 +90,19 @@ void HostBackend::linear(const float* x, int64_t rows, int64_t cols,
   };
   constexpr Precision kPrecisions[] = {Precision::kFast, Precision::kFloat};
   std::byte* data = operand_scratch_.reserve(
-      static_cast<size_t>(rows) * (operand_row_bytes(cols, Precision::kFast) +
-                                   operand_row_bytes(cols, Precision::kFloat)));
+      static_cast<size_t>(rows) *
+      (operand_row_bytes(cols, Precision::kFast) + operand_row_bytes(cols, Precision::kFloat)));
   operands_.assign(2, {});
   for (size_t i = 0; i < 2; ++i) {
     const Precision p = kPrecisions[i];
-    if (std::none_of(jobs.begin(), jobs.end(), [&](const auto& j) { return precision_of(j) == p; })) {
+    if (std::none_of(jobs.begin(), jobs.end(),
+                     [&](const auto& j) { return precision_of(j) == p; })) {
       continue;
     }
     operands_[i] = {rows, cols, p, data};
     data += static_cast<size_t>(rows) * operand_row_bytes(cols, p);
-    pool_.run(static_cast<int>(rows), [&](int r) noexcept {
-      load_operand(x + r * cols, r, operands_[i]);
-    });
+    pool_.run(static_cast<int>(rows),
+              [&](int r) noexcept { load_operand(x + r * cols, r, operands_[i]); });
   }
   for (const LinearJob& job : jobs) {
     CHECK(job.weight.cols == cols);
@@ -114,14 +113,13 @@ void HostBackend::linear(const float* x, int64_t rows, int64_t cols,
 }
 
 Precision HostBackend::input_precision(const FeedForward& network) const {
-  const bool fast =
-      operand_precision(network.gate.format, Precision::kFast) == Precision::kFast &&
-      operand_precision(network.up.format, Precision::kFast) == Precision::kFast;
+  const bool fast = operand_precision(network.gate.format, Precision::kFast) == Precision::kFast &&
+                    operand_precision(network.up.format, Precision::kFast) == Precision::kFast;
   return fast ? Precision::kFast : Precision::kFloat;
 }
 
-void HostBackend::feed_forward(const float* x, int64_t hidden,
-                               std::span<const FeedForwardJob> jobs, float* y) {
+void HostBackend::feed_forward(const float* x, int64_t hidden, std::span<const FeedForwardJob> jobs,
+                               float* y) {
   // Per job: its gathered input rows, then its hidden rows, as operands.
   operands_.assign(2 * jobs.size(), {});
   pair_jobs_.clear();
@@ -131,7 +129,8 @@ void HostBackend::feed_forward(const float* x, int64_t hidden,
     const FeedForward& network = jobs[j].network;
     CHECK(network.gate.cols == hidden && network.down.rows == hidden);
     const int64_t n = static_cast<int64_t>(jobs[j].rows.size());
-    for (int64_t i = 0; i < n; ++i) pair_jobs_.push_back({static_cast<int>(j), static_cast<int>(i)});
+    for (int64_t i = 0; i < n; ++i)
+      pair_jobs_.push_back({static_cast<int>(j), static_cast<int>(i)});
     widest = std::max(widest, network.gate.rows);
     operands_[2 * j] = {n, hidden, input_precision(network), nullptr};
     operands_[2 * j + 1] = {n, network.gate.rows,
@@ -194,8 +193,8 @@ void HostBackend::delta_net(const DeltaNetShape& shape, const DeltaNetWeights& w
 }
 
 void HostBackend::attention(const AttentionShape& shape, const AttentionWeights& weights,
-                            const AttentionInput& input,
-                            std::span<const AttentionSegment> segments, float* out) {
+                            const AttentionInput& input, std::span<const AttentionSegment> segments,
+                            float* out) {
   for (const AttentionSegment& segment : segments) {
     pool_.run(static_cast<int>(segment.rows), [&](int r) noexcept {
       host::rotate_and_store_row(shape, weights, input, segment, r);
@@ -218,7 +217,8 @@ void HostBackend::combine(const Route* routes, const float* y, int64_t rows, int
   pool_.run(static_cast<int>(rows), [&](int r) noexcept {
     host::combine_row(routes + int64_t{r} * k, k, y, hidden, out + r * hidden);
     if (shared != nullptr) {
-      host::add_scaled(out + r * hidden, shared + r * hidden, host::sigmoid(shared_gate[r]), hidden);
+      host::add_scaled(out + r * hidden, shared + r * hidden, host::sigmoid(shared_gate[r]),
+                       hidden);
     }
   });
 }

@@ -46,8 +46,10 @@ class HostBackend : public Backend {
   virtual Precision operand_precision(const quant::Format& weight, Precision asked) const = 0;
   virtual size_t operand_row_bytes(int64_t cols, Precision precision) const = 0;
   // Fills row `index` of the operand from x [cols].
-  virtual void load_operand(const float* x, int64_t index, const Operand& operand) const noexcept = 0;
-  // y[i * y_stride + r] = operand row i · weight row r, for r in the given blocks of kRowBlock rows.
+  virtual void load_operand(const float* x, int64_t index,
+                            const Operand& operand) const noexcept = 0;
+  // y[i * y_stride + r] = operand row i · weight row r, for r in the given blocks of kRowBlock
+  // rows.
   virtual void multiply(const Matrix& weight, const Operand& operand, int64_t block_begin,
                         int64_t block_end, float* y, int64_t y_stride) const noexcept = 0;
   virtual void decode_row(const Matrix& weight, int64_t row, float* out) const noexcept = 0;

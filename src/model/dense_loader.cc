@@ -60,7 +60,8 @@ void read_part(std::span<const io::File> files, const format::Extent& part, size
 
 void apply(Transform transform, std::span<float> values) {
   switch (transform) {
-    case Transform::kNone: break;
+    case Transform::kNone:
+      break;
     case Transform::kPlusOne:
       for (float& v : values) v = 1.0f + v;
       break;

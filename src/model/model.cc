@@ -116,8 +116,7 @@ void Model::attention(int layer, std::span<const Segment> segments) {
   const AttentionWeights& w = weights_.layers[layer].attention;
   {
     Timer timer(&times_.dense_s);
-    const kernels::LinearJob jobs[] = {
-        {w.q, a_.q}, {w.k, a_.k}, {w.v, a_.v}, {w.gate, a_.gate}};
+    const kernels::LinearJob jobs[] = {{w.q, a_.q}, {w.k, a_.k}, {w.v, a_.v}, {w.gate, a_.gate}};
     backend_.linear(a_.normed, rows_, config_.hidden, std::span(jobs).first(w.gate ? 4 : 3));
   }
   {
@@ -130,9 +129,8 @@ void Model::attention(int layer, std::span<const Segment> segments) {
           {row, n, s.state->length(), s.state->pages(kind_index_[layer])});
       row += n;
     }
-    backend_.attention(attention_shape_, w.norms,
-                       {a_.q, a_.k, a_.v, w.gate ? a_.gate : nullptr}, attention_segments_,
-                       a_.heads);
+    backend_.attention(attention_shape_, w.norms, {a_.q, a_.k, a_.v, w.gate ? a_.gate : nullptr},
+                       attention_segments_, a_.heads);
   }
   Timer timer(&times_.dense_s);
   const kernels::LinearJob out{w.out, a_.mixed};
@@ -191,8 +189,8 @@ void Model::moe(int layer) {
 }
 
 void Model::feed_forward(const kernels::FeedForward& network, float* y) {
-  const kernels::FeedForwardJob job{
-      network, std::span(all_rows_).first(static_cast<size_t>(rows_)), 0};
+  const kernels::FeedForwardJob job{network, std::span(all_rows_).first(static_cast<size_t>(rows_)),
+                                    0};
   backend_.feed_forward(a_.normed, config_.hidden, {&job, 1}, y);
 }
 

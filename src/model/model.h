@@ -59,12 +59,12 @@ class Model {
  private:
   // Named pieces of one buffer, each [max_rows, …] floats.
   struct Activations {
-    float *x, *normed, *mixed;       // [hidden] each: residual stream, input and output of a part
-    float *q, *gate, *k, *v;         // attention
-    float *qkv, *z, *beta, *dt;      // delta net
-    float* heads;                    // [query or value width]: output of either, before `out`
+    float *x, *normed, *mixed;   // [hidden] each: residual stream, input and output of a part
+    float *q, *gate, *k, *v;     // attention
+    float *qkv, *z, *beta, *dt;  // delta net
+    float* heads;                // [query or value width]: output of either, before `out`
     float *router, *shared, *shared_gate, *experts;
-    float* head_rows;                // [kHeadRows, hidden]
+    float* head_rows;  // [kHeadRows, hidden]
   };
   // Lays the pieces out from `base` (nullptr: only measures); returns the bytes they take.
   static size_t lay_out(const ModelConfig& config, int64_t max_rows, std::byte* base,

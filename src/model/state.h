@@ -26,7 +26,9 @@ struct StateShape {
   StateShape() = default;
   StateShape(const ModelConfig& config, kernels::KvType kv_type);
 
-  size_t page_bytes() const { return attention.page_bytes() * static_cast<size_t>(attention_layers); }
+  size_t page_bytes() const {
+    return attention.page_bytes() * static_cast<size_t>(attention_layers);
+  }
   // Of one copy of all delta layers' states.
   size_t recurrent_bytes() const {
     return static_cast<size_t>(delta_layers * (delta.conv_state_floats() + delta.state_floats())) *

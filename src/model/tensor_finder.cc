@@ -16,7 +16,7 @@ constexpr std::string_view kPrefixes[] = {"model.", "model.language_model.",
                                           "language_model.model."};
 constexpr std::string_view kHeads[] = {"lm_head", "language_model.lm_head"};
 // Parts of published checkpoints that text generation does without.
-constexpr std::string_view kOptional[] = {"mtp.",    "model.mtp.",   "language_model.mtp.",
+constexpr std::string_view kOptional[] = {"mtp.",    "model.mtp.",    "language_model.mtp.",
                                           "visual.", "model.visual.", "vision_tower."};
 
 bool starts_with_any(std::string_view name, std::span<const std::string_view> prefixes) {
@@ -80,9 +80,9 @@ const format::TensorInfo& TensorFinder::vector(const std::string& name,
     throw_error(ErrorCode::kNotFound, "{}: tensor '{}' is missing", checkpoint_.path(), full_name);
   }
   if (info->shape != shape) {
-    throw_error(ErrorCode::kCorrupt,
-                "{}: tensor '{}' has shape [{}], but config.json calls for [{}]",
-                checkpoint_.path(), full_name, fmt::join(info->shape, ", "), fmt::join(shape, ", "));
+    throw_error(
+        ErrorCode::kCorrupt, "{}: tensor '{}' has shape [{}], but config.json calls for [{}]",
+        checkpoint_.path(), full_name, fmt::join(info->shape, ", "), fmt::join(shape, ", "));
   }
   using quant::DType;
   if (info->dtype != DType::kF32 && info->dtype != DType::kF16 && info->dtype != DType::kBf16) {

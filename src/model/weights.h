@@ -58,8 +58,8 @@ class WeightsPlan {
               const kernels::Backend& backend);
   ~WeightsPlan();
 
-  size_t prepared_bytes() const;     // of all dense weights in the backend's layout
-  uint64_t file_bytes() const;       // of the same in the files
+  size_t prepared_bytes() const;      // of all dense weights in the backend's layout
+  uint64_t file_bytes() const;        // of the same in the files
   uint64_t token_file_bytes() const;  // of those that each token reads (an embedding row, not all)
   // Bytes that `load` needs besides, while it runs.
   static constexpr size_t kStagingBytes = size_t{16} << 20;

@@ -83,9 +83,7 @@ class DropsAnExpert : public kernels::CpuBackend {
   }
 };
 
-TEST_F(AccuracyTest, NoticesADroppedExpert) {
-  EXPECT_FALSE(cost_of<DropsAnExpert>().accepted());
-}
+TEST_F(AccuracyTest, NoticesADroppedExpert) { EXPECT_FALSE(cost_of<DropsAnExpert>().accepted()); }
 
 // Every scale of the matrices of one shape is 2 % too large.
 class ScalesOff : public kernels::CpuBackend {
@@ -96,7 +94,8 @@ class ScalesOff : public kernels::CpuBackend {
     kernels::FileMatrix changed = source;
     std::vector<Bf16> scales;
     if (source.format.encoding == quant::Encoding::kAffine && source.rows == 256) {
-      const size_t bytes = source.format.scale_bytes(source.cols) * static_cast<size_t>(source.rows);
+      const size_t bytes =
+          source.format.scale_bytes(source.cols) * static_cast<size_t>(source.rows);
       scales.resize(bytes / sizeof(Bf16));
       std::memcpy(scales.data(), source.scales, bytes);
       for (Bf16& s : scales) s = to_bf16(1.02f * to_float(s));

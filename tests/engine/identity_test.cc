@@ -50,7 +50,8 @@ class IdentityTest : public testing::TestWithParam<Case> {
     if (expected_.values.empty()) expected_ = forced_logits(options_, ids_, kPrompt);
     return expected_;
   }
-  void expect_same(const EngineOptions& options, const std::string& what, const OpenHooks& hooks = {}) {
+  void expect_same(const EngineOptions& options, const std::string& what,
+                   const OpenHooks& hooks = {}) {
     EXPECT_TRUE(forced_logits(options, ids_, kPrompt, hooks) == expected()) << what;
   }
 
@@ -141,8 +142,8 @@ TEST_P(IdentityTest, FromASnapshot) {
       Logits logits{engine->vocab(), {}};
       append_logits(*engine, restored, std::span(ids_).subspan(cut), 33, &logits);
       for (size_t i = 0; i < logits.rows(); ++i) {
-        ASSERT_TRUE(std::equal(logits.row(i).begin(), logits.row(i).end(),
-                               expected().row(cut + i).begin()))
+        ASSERT_TRUE(
+            std::equal(logits.row(i).begin(), logits.row(i).end(), expected().row(cut + i).begin()))
             << "cut " << cut << " row " << i;
       }
     }
@@ -180,7 +181,9 @@ TEST_P(IdentityTest, WithAFaultyDisk) {
       return std::make_unique<io::FaultQueue>(std::move(queue), rates, seed);
     };
     EngineOptions options = options_;
-    options.io = seed % 3 == 0 ? IoMode::kUring : seed % 3 == 1 ? IoMode::kPread : IoMode::kBuffered;
+    options.io = seed % 3 == 0   ? IoMode::kUring
+                 : seed % 3 == 1 ? IoMode::kPread
+                                 : IoMode::kBuffered;
     const std::unique_ptr<Engine> engine = open_engine(options, hooks);
     Session session(*engine);
     while (session.tokens().size() < kTokens) {

@@ -26,7 +26,8 @@ class ExpertLoaderTest : public testing::Test {
     bytes_.resize(600001);
     for (std::byte& b : bytes_) b = std::byte(random());
     std::ofstream(path_, std::ios::binary)
-        .write(reinterpret_cast<const char*>(bytes_.data()), static_cast<std::streamsize>(bytes_.size()));
+        .write(reinterpret_cast<const char*>(bytes_.data()),
+               static_cast<std::streamsize>(bytes_.size()));
     const quant::Format format{quant::Encoding::kAffine, quant::DType::kBf16, 4, 64};
     ExpertIndex::Layer layer{format, format, format, 64, 64, {}};
     for (int e = 0; e < kExperts; ++e) {
@@ -34,10 +35,10 @@ class ExpertLoaderTest : public testing::Test {
       for (int p = 0; p < kParts; ++p) {
         const uint64_t bytes = p % 3 == 0 ? 2048 : 128;
         // The last expert's last part ends with the file.
-        const uint64_t offset = e == kExperts - 1 && p == kParts - 1
-                                    ? bytes_.size() - bytes
-                                    : 5500u * static_cast<uint64_t>((e * kParts + p)) +
-                                          random() % 3000;
+        const uint64_t offset =
+            e == kExperts - 1 && p == kParts - 1
+                ? bytes_.size() - bytes
+                : 5500u * static_cast<uint64_t>((e * kParts + p)) + random() % 3000;
         parts[p] = {0, offset, bytes};
       }
       layer.parts.push_back(parts);

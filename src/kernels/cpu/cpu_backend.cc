@@ -19,17 +19,18 @@ void CpuBackend::prepare(const FileMatrix& source, int64_t row_begin, int64_t ro
                                source.format.scale_bytes(source.cols),
                                source.format.scale_bytes(source.cols)};
   constexpr int64_t kRowsPerTask = 8 * kRowBlock;
-  pool().run(static_cast<int>((source.rows + kRowsPerTask - 1) / kRowsPerTask), [&](int task) noexcept {
-    const int64_t begin = task * kRowsPerTask;
-    FileMatrix part = source;
-    part.rows = std::min(kRowsPerTask, source.rows - begin);
-    part.codes += static_cast<size_t>(begin) * row_bytes[0];
-    if (row_bytes[1] > 0) {
-      part.scales += static_cast<size_t>(begin) * row_bytes[1];
-      part.biases += static_cast<size_t>(begin) * row_bytes[2];
-    }
-    cpu::prepare(part, row_begin + begin, rows, destination);
-  });
+  pool().run(static_cast<int>((source.rows + kRowsPerTask - 1) / kRowsPerTask),
+             [&](int task) noexcept {
+               const int64_t begin = task * kRowsPerTask;
+               FileMatrix part = source;
+               part.rows = std::min(kRowsPerTask, source.rows - begin);
+               part.codes += static_cast<size_t>(begin) * row_bytes[0];
+               if (row_bytes[1] > 0) {
+                 part.scales += static_cast<size_t>(begin) * row_bytes[1];
+                 part.biases += static_cast<size_t>(begin) * row_bytes[2];
+               }
+               cpu::prepare(part, row_begin + begin, rows, destination);
+             });
 }
 
 Precision CpuBackend::operand_precision(const quant::Format& weight, Precision asked) const {
@@ -42,8 +43,8 @@ size_t CpuBackend::operand_row_bytes(int64_t cols, Precision precision) const {
 
 void CpuBackend::load_operand(const float* x, int64_t index,
                               const Operand& operand) const noexcept {
-  std::byte* row = operand.data + static_cast<size_t>(index) *
-                                      operand_row_bytes(operand.cols, operand.precision);
+  std::byte* row = operand.data +
+                   static_cast<size_t>(index) * operand_row_bytes(operand.cols, operand.precision);
   if (operand.precision == Precision::kFast) {
     quant::round_row(x, operand.cols, row);
   } else {

@@ -97,15 +97,16 @@ void attend(const AttentionShape& shape, const AttentionInput& input,
       const std::byte* values = vector_at(shape, segment, true, kv_head, begin);
       float score[kPageTokens], block_out[kMaxDim] = {};
       for (int t = 0; t < n; ++t) {
-        score[t] = scale * dot(q, load_vector(shape.kv_type, keys + t * vector_bytes, dim, converted), dim);
+        score[t] = scale *
+                   dot(q, load_vector(shape.kv_type, keys + t * vector_bytes, dim, converted), dim);
       }
       const float block_highest = *std::max_element(score, score + n);
       float block_total = 0;
       for (int t = 0; t < n; ++t) {
         const float p = std::exp(score[t] - block_highest);
         block_total += p;
-        add_scaled(block_out, load_vector(shape.kv_type, values + t * vector_bytes, dim, converted), p,
-                   dim);
+        add_scaled(block_out, load_vector(shape.kv_type, values + t * vector_bytes, dim, converted),
+                   p, dim);
       }
       // Merge the block into the running result, both rescaled to the larger maximum.
       const float merged = begin == 0 ? block_highest : std::max(highest, block_highest);

@@ -70,8 +70,8 @@ void delta_rule_head(const DeltaNetShape& shape, const DeltaNetWeights& weights,
     const float* v = x + 2 * shape.key_width() + head * value_dim;
     const int64_t gate_index = row * shape.value_heads + head;
     const float beta = sigmoid(input.beta[gate_index]);
-    const float decay = std::exp(weights.decay[head] *
-                                 softplus(input.dt[gate_index] + weights.dt_bias[head]));
+    const float decay =
+        std::exp(weights.decay[head] * softplus(input.dt[gate_index] + weights.dt_bias[head]));
 
     // S *= decay; delta = beta (v - Sᵀk); S += k deltaᵀ; o = Sᵀq
     std::fill(delta, delta + value_dim, 0.0f);

@@ -45,7 +45,8 @@ void combine_row(const Route* routes, int k, const float* y, int64_t hidden, flo
         const Route* next = nullptr;
         for (int i = 0; i < k; ++i) {
           const Route& r = routes[i];
-          if (r.expert % kShards == shard && r.expert > last && (!next || r.expert < next->expert)) {
+          if (r.expert % kShards == shard && r.expert > last &&
+              (!next || r.expert < next->expert)) {
             next = &r;
           }
         }
