@@ -38,6 +38,15 @@ inline __m256i broadcast4(const int8_t* codes) {
   return _mm256_set1_epi32(four);
 }
 
+// Where arithmetic leaves time for it, this gains up to a fifth; below 5 bits it costs.
+constexpr int kAhead = 1024;  // bytes
+
+inline void prefetch(const std::byte* from, int vectors) {
+  for (int v = 0; v < vectors; ++v) {
+    _mm_prefetch(reinterpret_cast<const char*>(from) + v * kVectorBytes, _MM_HINT_T0);
+  }
+}
+
 // 8 values of a 16- or 32-bit type.
 inline __m256 widen8(DType type, const std::byte* from) {
   if (type == DType::kF32) return _mm256_loadu_ps(reinterpret_cast<const float*>(from));
@@ -178,6 +187,7 @@ struct Avx2 {
     for (int64_t begin = 0; begin < t.cols; begin += t.group, group += shape.group_bytes) {
       const std::byte* piece = group;
       for (int64_t at = begin; at < begin + t.group; at += kUnits * kUnit) {
+        if constexpr (kBits >= 5) prefetch(piece + kAhead, kUnits * kBits);
         for (int h = 0; h < 2; ++h) {
           __m256i pairs[kRows], sums[kRows];
           for (int i = 0; i < kRows; ++i) sums[i] = _mm256_setzero_si256();
