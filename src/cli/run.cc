@@ -53,6 +53,7 @@ Request find_request(const RunOptions& o) {
       throw_error(ErrorCode::kUsage, "both --prompt and '{}' were given", given[0]);
     }
   }
+  const bool from_argument = prompt.has_value();
   if (!o.file.empty()) {
     if (prompt)
       throw Error(ErrorCode::kUsage, "give the prompt as an argument or by --file, not both");
@@ -63,6 +64,8 @@ Request find_request(const RunOptions& o) {
     throw Error(ErrorCode::kUsage,
                 "there is no prompt; try: flashmoe run \"Explain quantum computing\"");
   }
+  // The newline that ends a file or a line of echo is not part of what the user says.
+  if (!from_argument && !o.raw && prompt->ends_with('\n')) prompt->pop_back();
   request.prompt = std::move(*prompt);
   return request;
 }

@@ -30,11 +30,15 @@ TextModel::TextModel(const std::string& folder)
 
 std::vector<int32_t> TextModel::encode_chat(nlohmann::ordered_json variables) const {
   const bool with_tools = variables.contains("tools") && !variables["tools"].empty();
-  const std::optional<text::ChatTemplate> chat_template =
+  const std::optional<text::ModelChatTemplate> chat_template =
       text::load_chat_template(folder_, with_tools);
   if (!chat_template) {
     throw_error(ErrorCode::kUsage,
                 "{}: the model has no chat template; continue plain text with --raw", folder_);
+  }
+  // As transformers passes them, always: some templates tell "none" from "not there".
+  for (const char* name : {"tools", "documents"}) {
+    if (!variables.contains(name)) variables[name] = nullptr;
   }
   variables["add_generation_prompt"] = true;
   return tokenizer_.encode(chat_template->render(variables));
