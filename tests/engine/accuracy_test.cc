@@ -2,8 +2,9 @@
 // against ref; and that the bounds are tight enough to notice real defects.
 #include <gtest/gtest.h>
 
-#include <random>
+#include <cstring>
 
+#include "base/half.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "tests/engine/forced_logits.h"
 
