@@ -84,7 +84,8 @@ std::vector<fs::path> kept_files(const std::string& folder) {
   std::error_code error;
   for (fs::directory_iterator entry(folder, error), end; !error && entry != end;
        entry.increment(error)) {
-    if (is_kept(entry->path().filename()) && entry->is_regular_file()) {
+    std::error_code ignored;  // links to nowhere count as other things than files
+    if (is_kept(entry->path().filename()) && entry->is_regular_file(ignored)) {
       files.push_back(entry->path());
     }
   }

@@ -13,10 +13,10 @@ struct QuantizeOptions {
   int threads = 0;  // 0: one for each CPU
 };
 
-// Reads the model in folder `source` and writes folder `destination`: weights and config.json as
-// mlx-lm converts them (smallest to largest code by minimum and maximum of each group; router and
-// shared-expert gate 8-bit in groups of 64), tokenizer, chat template and the like as they are.
-// Needs a few MiB per thread and the scales of one stack of experts.
+// Reads the model in folder `source` and writes folder `destination`: weights and config.json with
+// the bits that mlx-lm's conversion gives (codes spread from the smallest to the largest weight of
+// each group; router and shared-expert gate 8-bit in groups of 64), tokenizer, chat template and
+// the like as they are. Needs a few MiB per thread and room for the scales of one layer's stack.
 //
 // The destination appears whole or not at all; it must not be there before, or be an empty folder.
 // Throws Error: kUsage for the destination and options, kUnsupported for a source that is quantised
