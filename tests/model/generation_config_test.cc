@@ -66,8 +66,9 @@ TEST(GenerationDefaults, RefusesValuesOfTheWrongKindOrRange) {
       {R"({"eos_token_id":"x"})", "eos_token_id is \"x\": "},
       {R"([])", "not a JSON object"}};
   for (const auto& [text, message] : cases) {
+    const json values = json::parse(text);
     expect_error(ErrorCode::kCorrupt, {"m/g.json: ", message},
-                 [&] { parse_generation_defaults(json::parse(text), "m/g.json", {}); });
+                 [&] { parse_generation_defaults(values, "m/g.json", {}); });
   }
 }
 
