@@ -39,7 +39,8 @@ def main():
         raise SystemExit(f'{args.logits}: shape {ours.shape}, but {args.model} with {len(ids)} ids '
                          f'gives {theirs.shape}')
     if not np.isfinite(ours).all():
-        raise SystemExit(f'{args.logits}: {np.count_nonzero(~np.isfinite(ours))} values are not finite')
+        bad = np.count_nonzero(~np.isfinite(ours))
+        raise SystemExit(f'{args.logits}: {bad} values are not finite')
 
     errors = np.linalg.norm(ours - theirs, axis=-1) / np.linalg.norm(theirs, axis=-1)
     p, q = log_softmax(theirs), log_softmax(ours)
@@ -47,7 +48,8 @@ def main():
     same = ours.argmax(-1) == theirs.argmax(-1)
     if args.positions:
         for i, (error, kl, agrees) in enumerate(zip(errors, divergence, same)):
-            print(f'{i:6} id {ids[i]:6} error {error:.3e} kl {kl:.3e} {"" if agrees else "other argmax"}')
+            print(f'{i:6} id {ids[i]:6} error {error:.3e} kl {kl:.3e}'
+                  f'{"" if agrees else " other argmax"}')
     total = reference.relative_error(ours, theirs)
     print(f'positions       {len(ids)}')
     print(f'relative error  all {total:.3e}, median {np.median(errors):.3e}, '

@@ -1,11 +1,11 @@
 """Reads a checkpoint folder in any layout this project runs, into float32 under canonical names.
 
-Layouts: Hugging Face's (fused or per-expert names, plain or in a multimodal wrapper) and MLX's (affine
-quantised or not). Canonical names are those of reference.py. The rules that are easy to get wrong:
-  - Whether a matrix is quantised is told by its `.scales`. Bits and group follow from the shapes once one of
-    them is known, which config.json's `quantization` says, with overrides per path.
+Layouts: Hugging Face's (fused or per-expert names, plain or in a multimodal wrapper) and MLX's
+(affine quantised or not). Canonical names are those of reference.py. Easy to get wrong:
+  - Whether a matrix is quantised is told by its `.scales`. Bits follow from the shapes once the
+    group is known, which config.json's `quantization` says, with overrides per path.
   - value = code * scale + bias, in float32. Codes are one little-endian bit stream per row.
-  - MLX stores the convolution as [C, K, 1], and for the families whose norms are (1 + w) stores 1 + w.
+  - MLX stores the convolution as [C, K, 1], and 1 + w where the family's norms are (1 + w).
 """
 import json
 import os
@@ -73,7 +73,9 @@ def canonical(config, tensors):
     dense = {}
     for name, tensor in tensors.items():
         path, _, kind = name.rpartition('.')
-        if name.startswith(UNUSED) or (kind in ('scales', 'biases') and path + '.scales' in tensors):
+        if name.startswith(UNUSED):
+            continue
+        if kind in ('scales', 'biases') and path + '.scales' in tensors:
             continue
         if kind == 'weight' and path + '.scales' in tensors:
             scales, biases = tensors[path + '.scales'], tensors[path + '.biases']

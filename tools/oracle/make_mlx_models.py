@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Makes tests/golden/models/mlx_*: tiny random models quantised by mlx, in the layout MLX publishes.
+"""Makes tests/golden/models/mlx_*: tiny random models quantised by mlx, in MLX's published layout.
 
 usage: make_mlx_models.py [NAME...]
 
-The reference logits are transformers' in float32, with code * scale + bias computed in float32. mlx-lm loads
-every folder too and, switched to float32, must agree.
+The reference logits are transformers' in float32, with code * scale + bias computed in float32.
+mlx-lm loads every folder too and, switched to float32, must agree.
 """
 import collections
 import os
@@ -27,8 +27,9 @@ COMBINATIONS = [(bits, group) for group in (32, 64, 128) for bits in (2, 3, 4, 5
 
 ROUTERS = ('mlp.gate', 'mlp.shared_expert_gate')
 
-# name: (what it covers, config.json, quantization, options). Of the options, `type` is that of scales, biases
-# and all else that is not quantised; `mixed` deals COMBINATIONS; `shards`; `keep` leaves paths unquantised.
+# name: (what it covers, config.json, quantization, options). Of the options, `type` is that of
+# scales, biases and all else that is not quantised; `mixed` deals COMBINATIONS; `shards` says into
+# how many files; `keep` leaves paths unquantised.
 GOLDENS = {
     'mlx_qwen3_moe_4bit_bf16': (
         'qwen3_moe, 4-bit, group 64, routers 8-bit by override; no `mode` in the config, bf16, '
@@ -47,7 +48,8 @@ GOLDENS = {
     'mlx_qwen3_next_mixed_bf16': (
         'qwen3_next, all widths with all groups by override, bf16; in_proj_qkvz and in_proj_ba, '
         'norms stored as 1 + w, conv1d [C, K, 1]',
-        {**QWEN3_NEXT, 'hidden_size': 128, 'num_hidden_layers': 3, 'vocab_size': 64, 'full_attention_interval': 3,
+        {**QWEN3_NEXT, 'hidden_size': 128, 'num_hidden_layers': 3, 'vocab_size': 64,
+         'full_attention_interval': 3,
          'moe_intermediate_size': 32, 'shared_expert_intermediate_size': 32},
         {'group_size': 32, 'bits': 4, 'mode': 'affine'}, {'type': mx.bfloat16, 'mixed': True}),
     'mlx_qwen3_next_2bit_f16': (
@@ -57,8 +59,9 @@ GOLDENS = {
          'shared_expert_intermediate_size': 32, 'tie_word_embeddings': True},
         {'group_size': 32, 'bits': 2, 'mode': 'affine'}, {'type': mx.float16, 'shards': 2}),
     'mlx_qwen3_5_moe_4bit_bf16': (
-        'qwen3_5_moe as MLX publishes it: 4-bit, group 64, routers and shared-expert gates 8-bit by '
-        'override; text_config inside, language_model.model.*, language_model.lm_head, A_log in f32',
+        'qwen3_5_moe as MLX publishes it: 4-bit, group 64, routers and shared-expert gates 8-bit '
+        'by override; text_config inside, language_model.model.*, language_model.lm_head, A_log in '
+        'f32',
         wrapped({**QWEN3_5_MOE, 'hidden_size': 64, 'moe_intermediate_size': 64,
                  'shared_expert_intermediate_size': 64, 'num_hidden_layers': 3,
                  'full_attention_interval': 3,
@@ -66,8 +69,8 @@ GOLDENS = {
         {'group_size': 64, 'bits': 4, 'mode': 'affine'}, {'type': mx.bfloat16}),
     'mlx_qwen3_5_moe_partly_3bit_bf16': (
         'qwen3_5_moe, 3-bit, group 64; matrices whose input is no multiple of 64 stay in bf16 '
-        '(down_proj with intermediate 40, o_proj, out_proj); tied, vocabulary 101, 10 experts, three '
-        'shards',
+        '(down_proj with intermediate 40, o_proj, out_proj); tied, vocabulary 101, 10 experts, '
+        'three shards',
         wrapped({**QWEN3_5_MOE, 'hidden_size': 64, 'num_hidden_layers': 2, 'vocab_size': 101,
                  'full_attention_interval': 2, 'num_experts': 10, 'num_experts_per_tok': 3,
                  'num_attention_heads': 3, 'num_key_value_heads': 1, 'linear_num_key_heads': 1,
@@ -156,7 +159,8 @@ def save_shards(folder, tensors, shards):
     names = list(tensors)
     weight_map = {}
     for i in range(shards):
-        file = 'model.safetensors' if shards == 1 else f'model-{i + 1:05}-of-{shards:05}.safetensors'
+        file = f'model-{i + 1:05}-of-{shards:05}.safetensors'
+        file = 'model.safetensors' if shards == 1 else file
         part = names[i * len(names) // shards:(i + 1) * len(names) // shards]
         mx.save_safetensors(os.path.join(folder, file), {n: tensors[n] for n in part},
                             metadata={'format': 'mlx'})
@@ -167,7 +171,7 @@ def save_shards(folder, tensors, shards):
 
 
 def check_dequantisation(tensors, entries):
-    """This tool's dequantisation against mlx's own, in float32; they may differ by a fused multiply-add."""
+    """layouts.py against mlx itself, in float32; they may differ by a fused multiply-add."""
     for name in tensors:
         path = name.removesuffix('.weight')
         if path + '.scales' not in tensors:
@@ -176,11 +180,10 @@ def check_dequantisation(tensors, entries):
         words, scales, biases = (tensors[f'{path}.{k}'] for k in ('weight', 'scales', 'biases'))
         theirs = np.array(mx.dequantize(words, scales.astype(mx.float32), biases.astype(mx.float32),
                                         group_size=entry['group_size'], bits=entry['bits']))
-        ours = layouts.dequantize(
-            torch.from_numpy(np.array(words)), torch.from_numpy(np.array(scales.astype(mx.float32))),
-            torch.from_numpy(np.array(biases.astype(mx.float32))), entry['bits']).numpy()
-        # The sum may cancel: an ulp of the larger term.
-        size = np.abs(np.array(biases.astype(mx.float32))).max()
+        scales, biases = (np.array(t.astype(mx.float32)) for t in (scales, biases))
+        ours = layouts.dequantize(torch.from_numpy(np.array(words)), torch.from_numpy(scales),
+                                  torch.from_numpy(biases), entry['bits']).numpy()
+        size = np.abs(biases).max()  # the sum may cancel: an ulp of the larger term
         assert np.abs(theirs - ours).max() <= 2e-7 * max(size, np.abs(ours).max()), name
 
 

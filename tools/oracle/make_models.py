@@ -3,8 +3,8 @@
 
 usage: make_models.py [NAME...]
 
-The weights are rounded to the type they are stored in, then computed in float32 by transformers. A seed
-whose routes or greedy tokens are near ties, or whose text repeats itself, is skipped.
+The weights are rounded to the type they are stored in, then computed in float32 by transformers.
+A seed whose routes or greedy tokens are near ties, or whose text repeats itself, is skipped.
 """
 import sys
 
@@ -66,8 +66,9 @@ def wrapped(text, **changes):
 
 BF16, F16, F32 = torch.bfloat16, torch.float16, torch.float32
 
-# name: (what it covers, config.json, storage). Of `storage`, `type` is the tensors' type, `experts` says fused
-# or per-expert ('split') names, `shards` into how many files, `extra` which tensors beside the text model.
+# name: (what it covers, config.json, storage). Of `storage`, `type` is the tensors' type, `experts`
+# says fused or per-expert ('split') names, `shards` into how many files, `extra` which tensors
+# beside the text model, `pattern` how shards are named.
 GOLDENS = {
     'qwen3_moe_split_bf16': (
         'qwen3_moe; per-expert names, bf16, two shards; GQA 4:1, untied, norm_topk_prob true, '

@@ -1,8 +1,8 @@
 """The oracle of all logits: transformers' models in float32 on the CPU, in plain torch.
 
-A model is built from a config.json (as a dict) and a dict of float32 tensors under canonical names: those
-of transformers' modules, `model.layers.N...` and `lm_head.weight`, with fused experts. `layouts.py` turns
-any checkpoint layout into these names.
+A model is built from a config.json (as a dict) and a dict of float32 tensors under canonical names:
+those of transformers' modules, `model.layers.N...` and `lm_head.weight`, with fused experts.
+`layouts.py` turns any checkpoint layout into these names.
 """
 import logging
 import warnings
@@ -54,7 +54,7 @@ def parameter_shapes(config):
 
 
 def build(config, tensors):
-    """The model with these weights: {canonical name: float32 tensor}, none missing, none too many."""
+    """The model with {canonical name: float32 tensor}, of which none may be missing or too many."""
     config_class, model_class = FAMILIES[family_of(config)]
     settings = empty_model(config).config
     model = model_class._from_config(settings, dtype=torch.float32, attn_implementation='eager',
@@ -78,32 +78,37 @@ def teacher_forced(model, ids):
 
 @torch.no_grad()
 def greedy(model, prompt, count):
-    """`count` tokens decoded greedily with transformers' cache: (ids with the prompt, logits of each position)."""
+    """Decodes `count` tokens with transformers' cache: (prompt and decoded ids, all logits)."""
     ids, rows = list(prompt), []
     out = model(torch.tensor(ids)[None], use_cache=True)
     rows.append(out.logits[0])
     for _ in range(count):
         ids.append(int(rows[-1][-1].argmax()))
-        out = model(torch.tensor(ids[-1:])[None], past_key_values=out.past_key_values, use_cache=True)
+        out = model(torch.tensor(ids[-1:])[None], past_key_values=out.past_key_values,
+                    use_cache=True)
         rows.append(out.logits[0])
     return ids, torch.cat(rows).float().numpy()
 
 
 @torch.no_grad()
-def routing_margin(model, ids):
-    """The smallest gap, over all tokens and layers, between the last chosen expert's probability and the next."""
-    gaps = []
+def routing(model, ids):
+    """(margin, uses): the smallest gap, over all tokens and layers, between the probability of the
+    last expert chosen and the next one's; and how many tokens chose the least used expert."""
+    gaps, uses = [], []
 
     def hook(router, _inputs, outputs):
-        best = outputs[0].float().softmax(-1).sort(-1, descending=True).values
-        gaps.append((best[:, router.top_k - 1] - best[:, router.top_k]).min().item())
+        best = outputs[0].float().softmax(-1).sort(-1, descending=True)
+        gaps.append((best.values[:, router.top_k - 1] - best.values[:, router.top_k]).min().item())
+        chosen = best.indices[:, :router.top_k].flatten()
+        uses.append(chosen.bincount(minlength=router.num_experts).min().item())
 
-    hooks = [m.register_forward_hook(hook) for m in model.modules() if type(m).__name__.endswith('TopKRouter')]
+    hooks = [m.register_forward_hook(hook) for m in model.modules()
+             if type(m).__name__.endswith('TopKRouter')]
     assert hooks
     model(torch.tensor(ids)[None], use_cache=False)
     for h in hooks:
         h.remove()
-    return min(gaps)
+    return min(gaps), min(uses)
 
 
 def relative_error(a, b):
@@ -111,4 +116,5 @@ def relative_error(a, b):
 
 
 def versions():
-    return {'torch': torch.__version__, 'transformers': transformers.__version__, 'numpy': np.__version__}
+    return {'torch': torch.__version__, 'transformers': transformers.__version__,
+            'numpy': np.__version__}
