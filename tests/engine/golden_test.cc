@@ -1,11 +1,13 @@
 // The whole model against Hugging Face transformers. The goldens (tests/golden/models) are small
 // random models of each family and layout with float32 logits; tools/oracle made them.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "base/npy.h"
+#include "engine/sampler.h"
 #include "tests/engine/forced_logits.h"
 
 namespace flashmoe::engine {
@@ -47,6 +49,33 @@ TEST_P(GoldenModelTest, RefAgreesWithTransformers) {
     const auto row = std::span(expected).subspan(i * static_cast<size_t>(logits.vocab),
                                                  static_cast<size_t>(logits.vocab));
     EXPECT_LE(relative_error(logits.row(i), row), 1e-4) << "token " << i;
+  }
+}
+
+// The trained model that models/tiny was quantised from, on two conversations.
+TEST(GoldenTinyTest, RefAgreesWithTransformers) {
+  const fs::path weights = fs::path(FLASHMOE_SOURCE_DIR) / "../shared/models/tiny-bf16";
+  if (!fs::exists(weights)) GTEST_SKIP() << weights << " is not here";
+  for (const char* chat : {"0", "1"}) {
+    const std::vector<int32_t> ids = read_ids(kModels / fmt::format("tiny/ids_{}.txt", chat));
+    EngineOptions options;
+    options.model = weights;
+    options.backend = "ref";
+    const Logits logits = forced_logits(options, ids, ids.size());
+    EXPECT_EQ(read_ids(kModels / fmt::format("tiny/argmax_{}.txt", chat)), [&] {
+      std::vector<int32_t> best;
+      for (size_t i = 0; i < logits.rows(); ++i) best.push_back(argmax(logits.row(i)));
+      return best;
+    }());
+    const NpyArray golden = read_npy(kModels / fmt::format("tiny/last_logits_{}.npy", chat));
+    const std::span<const float> expected = std::get<std::vector<float>>(golden.values);
+    const size_t rows = static_cast<size_t>(golden.shape[0]), vocab = expected.size() / rows;
+    for (size_t i = 0; i < rows; ++i) {
+      EXPECT_LE(
+          relative_error(logits.row(logits.rows() - rows + i), expected.subspan(i * vocab, vocab)),
+          1e-4)
+          << "chat " << chat << " row " << i;
+    }
   }
 }
 
