@@ -80,13 +80,14 @@ TEST(ChatTemplate, RendersTheTemplatesOfModelsAsJinja2Does) {
 }
 
 TEST(ChatTemplate, FeaturesRenderAsInJinja2) {
-  for (const auto& feature : read_golden("features.json")) {
+  const ordered_json golden = read_golden("features.json");
+  for (const auto& feature : golden.at("features")) {
     const std::string name = feature.at("name");
     std::string output;
     bool raised = false;
     try {
       const auto chat = ChatTemplate::parse(feature.at("template"), name);
-      output = chat.render(feature.at("variables"), frozen_time()).text;
+      output = chat.render(golden.at("variables"), frozen_time()).text;
     } catch (const Error& error) {
       raised = true;
       output = error.what();
@@ -97,6 +98,70 @@ TEST(ChatTemplate, FeaturesRenderAsInJinja2) {
       EXPECT_EQ(output, feature.at("output").get<std::string>()) << name;
     }
   }
+}
+
+class Loader : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = fs::path(testing::TempDir()) /
+              testing::UnitTest::GetInstance()->current_test_info()->name();
+    fs::remove_all(folder_);
+    fs::create_directories(folder_);
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+  void write(const std::string& name, const std::string& text) {
+    fs::create_directories((folder_ / name).parent_path());
+    std::ofstream(folder_ / name) << text;
+  }
+  std::string load(bool with_tools) {
+    const auto loaded = load_chat_template(folder_, with_tools);
+    return loaded ? loaded->chat_template.render(loaded->tokens).text : "none";
+  }
+  fs::path folder_;
+};
+
+TEST_F(Loader, WithoutTemplate) {
+  EXPECT_EQ(load(false), "none");
+  write("tokenizer_config.json", R"({"bos_token": "<s>", "chat_template": null})");
+  EXPECT_EQ(load(true), "none");
+}
+
+TEST_F(Loader, TemplateAndTokensOfTheTokenizerConfiguration) {
+  write("tokenizer_config.json",
+        R"({"chat_template": "{{ bos_token }}A{{ eos_token }}{{ pad_token }}{{ add_bos_token }}",
+            "bos_token": "<s>", "eos_token": {"content": "</s>", "lstrip": false},
+            "pad_token": null, "add_bos_token": true})");
+  EXPECT_EQ(load(false), "<s>A</s>");
+}
+
+TEST_F(Loader, NamedTemplates) {
+  write("tokenizer_config.json", R"({"chat_template": [{"name": "default", "template": "D"},
+                                     {"name": "tool_use", "template": "T"}]})");
+  EXPECT_EQ(load(false), "D");
+  EXPECT_EQ(load(true), "T");
+}
+
+TEST_F(Loader, AFileComesFirst) {
+  write("tokenizer_config.json", R"({"chat_template": "C", "bos_token": "<s>"})");
+  write("chat_template.jinja", "{{ bos_token }}F");
+  EXPECT_EQ(load(false), "<s>F");
+  EXPECT_EQ(load(true), "<s>F");
+  write("additional_chat_templates/tool_use.jinja", "T");
+  EXPECT_EQ(load(false), "<s>F");
+  EXPECT_EQ(load(true), "T");
+}
+
+TEST_F(Loader, NamesTheFileOfAnError) {
+  write("chat_template.jinja", "{% if %}");
+  try {
+    load(false);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kCorrupt);
+    EXPECT_NE(std::string(error.what()).find("chat_template.jinja: line 1"), std::string::npos);
+  }
+  write("tokenizer_config.json", "{");
+  EXPECT_THROW(load(false), Error);
 }
 
 }  // namespace

@@ -50,6 +50,17 @@ Number integer_number(Int value, char type, char sign, bool alternate) {
   return out;
 }
 
+// The character with the number `value`.
+std::string character(Context& context, const Value& value) {
+  const Int code = value.integer();
+  if (code < 0 || code > 0x10ffff || (code >= 0xd800 && code < 0xe000)) {
+    context.fail("the format 'c' needs the number of a character");
+  }
+  std::string text;
+  utf8_append(static_cast<char32_t>(code), &text);
+  return text;
+}
+
 std::string to_upper_ascii(std::string text) {
   for (char& c : text) {
     if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 0x20);
@@ -302,13 +313,7 @@ class PercentFormatter {
       return;
     }
     if (!value.is_integral()) fail_type(value, "a character");
-    const Int code = value.integer();
-    if (code < 0 || code > 0x10ffff || (code >= 0xd800 && code < 0xe000)) {
-      context_.fail("%c needs a character");
-    }
-    std::string text;
-    utf8_append(static_cast<char32_t>(code), &text);
-    out->append(text, value.own());
+    out->append(character(context_, value), value.own());
   }
 
   [[noreturn]] void fail_type(const Value& value, const char* wanted) {
@@ -559,7 +564,12 @@ class BraceFormatter {
       return type != 0 && types.find(type) != string_view::npos;
     };
     Number number;
-    if (is_one_of("eEfFgG%") || (value.is(Type::kFloat) && (type == 0 || type == 'n'))) {
+    if (type == 'c' && value.is_integral()) {
+      if (spec.precision || spec.sign != '-' || spec.grouping != 0) {
+        context_.fail("invalid format specifier '{}' for a character", spec_text);
+      }
+      number.digits = character(context_, value);
+    } else if (is_one_of("eEfFgG%") || (value.is(Type::kFloat) && (type == 0 || type == 'n'))) {
       const Int precision = std::min<Int>(spec.precision.value_or(6), 1 << 20);
       if (type == 0 && !spec.precision) {
         number.digits = print_float(std::abs(value.real()));

@@ -58,6 +58,24 @@ Value global_dict(Context& context, Args args) {
   return make_dict(context, std::move(dict));
 }
 
+Value dict_fromkeys(Context& context, Args args) {
+  const Parameters p(context, "fromkeys", args, {"/", "/"}, 1);
+  auto dict = std::make_shared<DictObject>();
+  const Iteration next = iterate(context, *p[0]);
+  for (Value key; next(context, &key);) dict->set(context, key, p[1] ? *p[1] : Value());
+  return make_dict(context, std::move(dict));
+}
+
+Value make_dict_global(Context& context) {
+  auto function = std::make_shared<FunctionObject>();
+  function->name = "function dict";
+  function->call = global_dict;
+  function->depth = 2;
+  function->attributes = {
+      {"fromkeys", make_function(context, "bound method TemplateDict.fromkeys", 0, dict_fromkeys)}};
+  return Value(Type::kFunction, std::move(function));
+}
+
 Value global_raise_exception(Context& context, Args args) {
   const Parameters p(context, "raise_exception", args, {"message"}, 1);
   context.fail("{}", to_str(context, *p[0]).text());
@@ -91,8 +109,7 @@ struct Cycler : AttributeObject {
     if (name == "pos") return Value::integer(static_cast<Int>(pos));
     if (name == "items") return make_tuple(context, items);
     if (name != "next" && name != "reset") return std::nullopt;
-    const std::weak_ptr<Cycler> self = self_;
-    return make_function(context, "bound method Cycler", 1,
+    return make_function(context, "bound method Cycler", depth,
                          [keep = self.lock(), is_next = name == "next"](Context&, Args) {
                            if (is_next) return keep->advance();
                            keep->pos = 0;
@@ -105,7 +122,7 @@ struct Cycler : AttributeObject {
   std::optional<Int> length(Context&) override { return std::nullopt; }
   bool next(Context& context, Value*) override { context.fail("a Cycler cannot be looped over"); }
 
-  std::weak_ptr<Cycler> self_;
+  std::weak_ptr<Cycler> self;
 };
 
 Value global_cycler(Context& context, Args args) {
@@ -115,7 +132,7 @@ Value global_cycler(Context& context, Args args) {
     cycler->depth = std::max(cycler->depth, nested_depth(context, item.depth()));
   }
   cycler->items = std::move(args.positional);
-  cycler->self_ = cycler;
+  cycler->self = cycler;
   return Value(Type::kObject, std::move(cycler));
 }
 
@@ -139,7 +156,7 @@ std::optional<Value> find_global(Context& context, std::string_view name, Namesp
   };
   static constexpr Global kGlobals[] = {
       {"range", global_range},
-      {"dict", global_dict},
+
       {"cycler", global_cycler},
       {"joiner", global_joiner},
       {"strftime_now", global_strftime_now},
@@ -150,6 +167,7 @@ std::optional<Value> find_global(Context& context, std::string_view name, Namesp
       return make_function(context, "function " + std::string(name), 0, global.call);
     }
   }
+  if (name == "dict") return make_dict_global(context);
   if (name != "namespace") return std::nullopt;
   return make_function(context, "class 'Namespace'", 0, [arena](Context& c, Args args) {
     c.charge(256);

@@ -641,17 +641,23 @@ std::vector<Value> split(Context& context, const Value& string, string_view sepa
 }
 
 Value title_words(Context& context, const Value& string) {
-  bool word_begins = true;
+  const std::string& text = string.text();
+  const auto separates = [&](size_t pos) {
+    const char32_t c = utf8_decode(text, pos);
+    return c == '-' || c == '(' || c == '{' || c == '[' || c == '<' || is_space(c);
+  };
+  size_t rest_begin = 0, rest_end = 0;  // of the current word, behind its first character
   return map_characters(context, string, [&](size_t pos, std::string* out) {
-    const char32_t c = utf8_decode(string.text(), pos);
-    if (c == '-' || c == '(' || c == '{' || c == '[' || c == '<' || is_space(c)) {
-      word_begins = true;
-      utf8_append(c, out);
-    } else if (word_begins) {
-      word_begins = false;
-      append_upper(c, out);
+    if (separates(pos)) {
+      out->append(text, pos, char_size(text, pos));
+    } else if (pos < rest_end) {
+      // The rest is lowered on its own: what a sigma becomes depends on its neighbours.
+      append_lower(string_view(text).substr(rest_begin, rest_end - rest_begin), pos - rest_begin,
+                   out);
     } else {
-      append_lower(string.text(), pos, out);
+      append_upper(utf8_decode(text, pos), out);
+      rest_begin = rest_end = pos + char_size(text, pos);
+      while (rest_end < text.size() && !separates(rest_end)) rest_end += char_size(text, rest_end);
     }
   });
 }
