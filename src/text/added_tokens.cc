@@ -7,16 +7,11 @@
 #include "text/utf8_properties.h"
 
 namespace flashmoe::text {
-namespace {
-
-// \w of Rust's regex crate, which differs from Oniguruma's.
-constexpr char kWordCharacter[] =
-    R"([\p{L}\p{Nl}\p{M}\p{Nd}\p{Pc}\x{24b6}-\x{24e9}\x{1f130}-\x{1f149}\x{1f150}-\x{1f169}\x{1f170}-\x{1f189}\x{200c}\x{200d}])";
-
-}  // namespace
-
 AddedTokenFinder::AddedTokenFinder(const std::vector<AddedToken>& tokens, const std::string& name)
-    : tokens_(tokens), nodes_(1), may_begin_(256, false), word_({kWordCharacter, true}, name) {
+    : tokens_(tokens),
+      nodes_(1),
+      may_begin_(256, false),
+      word_({'[' + std::string(kRustWord) + ']', true}, name) {
   for (uint32_t i = 0; i < tokens_.size(); ++i) {
     uint32_t node = 0;
     for (const char c : tokens_[i].content) {

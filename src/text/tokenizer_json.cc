@@ -161,10 +161,8 @@ std::vector<PreTokenizerStep> read_pre_tokenizer(const Value& value) {
     return {split_step({R"([\p{N}\x{11de0}-\x{11de9}\x{16ff4}-\x{16ff6}])", true},
                        individual ? kIsolated : SplitBehavior::kContiguous)};
   }
-  if (type == "Whitespace") {  // \w of Rust's regex crate
-    constexpr char kWord[] =
-        R"(\p{L}\p{Nl}\p{M}\p{Nd}\p{Pc}\x{24b6}-\x{24e9}\x{1f130}-\x{1f149}\x{1f150}-\x{1f169}\x{1f170}-\x{1f189}\x{200c}\x{200d})";
-    return {split_step({fmt::format(R"([{0}]+|[^\s{0}]+)", kWord), true}, kRemoved, true)};
+  if (type == "Whitespace") {
+    return {split_step({fmt::format(R"([{0}]+|[^\s{0}]+)", kRustWord), true}, kRemoved, true)};
   }
   if (type == "WhitespaceSplit") return {split_step({R"(\s)", true}, kRemoved)};
   if (type == "Punctuation") {

@@ -56,7 +56,7 @@ struct PreTokenizerStep {
 
 struct TokenizerSpec {
   struct Token {
-    std::string text;  // in byte-level spelling: one character of kByteAlphabet per byte
+    std::string text;  // in byte-level spelling (bpe_alphabet.h)
     int32_t id = 0;
   };
   std::string name;  // for error messages: usually a path

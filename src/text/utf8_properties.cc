@@ -44,6 +44,10 @@ constexpr LowercaseRange kNewLowercase[] = {
 
 const char* const kPunctuationClass = kPunctuation;
 
+const char* const kRustWord =
+    R"(\p{L}\p{Nl}\p{M}\p{Nd}\p{Pc}\x{24b6}-\x{24e9}\x{1f130}-\x{1f149}\x{1f150}-\x{1f169})"
+    R"(\x{1f170}-\x{1f189}\x{200c}\x{200d})";
+
 bool stand_in_for(char32_t c, char32_t* stand_in) {
   const StandInRange* range = find(kStandIns, c);
   if (range == nullptr) return false;

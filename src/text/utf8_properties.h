@@ -27,6 +27,10 @@ bool is_white_space(char32_t c);
 // Lowercase of one code point as Rust's char::to_lowercase gives it, appended as UTF-8.
 void append_lowercase(char32_t c, std::string* out);
 
+// \w of Rust's regex crate, which differs from Oniguruma's: the inside of a regular expression's
+// class.
+extern const char* const kRustWord;
+
 // A regular expression's class with the characters that the Punctuation pre-tokenizer isolates.
 extern const char* const kPunctuationClass;
 
