@@ -8,6 +8,10 @@
 // quotes of printed lists and of JSON - is the template's if the template made the value, and the
 // message's if the value came from the variables or was computed from one that did.
 //
+// Not as in jinja2: integers of more than 128 bits, `autoescape` blocks, `self`, `lipsum`,
+// str.encode, characters by name, grouped digits filled with zeros, and the filters random, urlize,
+// wordwrap and xmlattr are refused; what would print an address in memory prints none.
+//
 // Errors. kCorrupt: the template is not valid Jinja. kUsage: rendering failed, by raise_exception
 // or because the conversation does not fit the template, or it exceeded the bounds of
 // text/jinja/context.h.

@@ -53,11 +53,13 @@ Value ignore_case(Context& c, const Value& v, bool case_sensitive) {
 struct Keyed {
   std::vector<Value> keys;
   Value value;
+  bool as_list = false;  // the keys are compared as a list; else there is one, compared as it is
 };
 
 void sort_keyed(Context& c, std::vector<Keyed>* items, bool reverse) {
   const auto key_less = [&](const Keyed& a, const Keyed& b) {
     c.charge(16);
+    if (!a.as_list) return less(c, a.keys[0], b.keys[0]);
     for (size_t i = 0; i < a.keys.size(); ++i) {
       // As Python compares lists: the first unequal pair decides.
       if (!equal(c, a.keys[i], b.keys[i])) return less(c, a.keys[i], b.keys[i]);
@@ -179,7 +181,7 @@ Value filter_dictsort(Context& c, const Value& v, const Args& args) {
     items.push_back(
         {{ignore_case(c, key, case_sensitive)}, make_tuple(c, {entry.key, entry.value}, v.own())});
   }
-  sort_keyed(c, &items, p.flag(2, false));
+  sort_keyed(c, &items, p.integer(2, 0) != 0);
   std::vector<Value> out;
   for (Keyed& item : items) out.push_back(std::move(item.value));
   return make_list(c, std::move(out));
@@ -196,12 +198,12 @@ Value filter_sort(Context& c, const Value& v, const Args& args) {
   }
   std::vector<Keyed> items;
   for (const Value& item : to_vector(c, v)) {
-    Keyed keyed{{}, item};
+    Keyed keyed{{}, item, true};
     for (const auto& get : getters)
       keyed.keys.push_back(ignore_case(c, get(c, item), case_sensitive));
     items.push_back(std::move(keyed));
   }
-  sort_keyed(c, &items, p.flag(0, false));
+  sort_keyed(c, &items, p.integer(0, 0) != 0);
   std::vector<Value> out;
   for (Keyed& item : items) out.push_back(std::move(item.value));
   return make_list(c, std::move(out));
@@ -287,11 +289,9 @@ Value filter_batch(Context& c, const Value& v, const Args& args) {
       });
 }
 
-Value filter_slice(Context& c, const Value& v, const Args& args) {
-  const Parameters p(c, "slice", args, {"slices", "fill_with"}, 1);
-  const Value fill = p[1] ? *p[1] : Value::none(true);
+std::vector<Value> slices_of(Context& c, const Value& v, const Value& count, const Value& fill) {
   const std::vector<Value> items = to_vector(c, v);
-  const Int slices = p.integer(0, 0), size = static_cast<Int>(items.size());
+  const Int slices = to_integer(c, count), size = static_cast<Int>(items.size());
   if (slices == 0) c.fail("division by zero");
   std::vector<Value> out;
   const Int each = slices > 0 ? size / slices : 0, extra = slices > 0 ? size % slices : 0;
@@ -304,8 +304,20 @@ Value filter_slice(Context& c, const Value& v, const Args& args) {
     out.push_back(make_list(c, std::move(part)));
     pos = end;
   }
-  const Value parts = make_list(c, std::move(out));
-  return make_iterator(c, "generator object sync_do_slice", parts.depth(), iterate(c, parts));
+  return out;
+}
+
+Value filter_slice(Context& c, const Value& v, const Args& args) {
+  const Parameters p(c, "slice", args, {"slices", "fill_with"}, 1);
+  const Value fill = p[1] ? *p[1] : Value::none(true);
+  return make_iterator(c, "generator object sync_do_slice", std::max(v.depth(), fill.depth()) + 1,
+                       [v, fill, count = *p[0], parts = std::optional<std::vector<Value>>(),
+                        i = size_t{0}](Context& context, Value* out) mutable {
+                         if (!parts) parts = slices_of(context, v, count, fill);
+                         if (i >= parts->size()) return false;
+                         *out = (*parts)[i++];
+                         return true;
+                       });
 }
 
 Value filter_groupby(Context& c, const Value& v, const Args& args) {

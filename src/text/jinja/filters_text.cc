@@ -254,6 +254,12 @@ Value filter_round(Context& c, const Value& v, const Args& args) {
     if (v.is(Type::kUndefined)) c.fail("{}", v.undefined().message);
     c.fail("a {} cannot be rounded", type_name(v));
   }
+  if (p[0] && !p.not_none(0) && method == "common") {  // Python then makes an integer
+    const double whole = round_to(v.real(), 0);
+    if (v.is_integral()) return plus(c, v);
+    if (!(std::abs(whole) < 1e37)) c.fail("the number is too large");
+    return Value::integer(static_cast<Int>(whole), v.own());
+  }
   const Int digits = std::clamp<Int>(p.integer(0, 0), -400, 400);
   if (method == "common") {
     if (v.is_integral()) return round_integer(c, v, digits);

@@ -172,8 +172,8 @@ class PercentFormatter {
       directive(text.text, &pos);
     }
     out_.append(text, pos, text.text.size());
-    const bool is_mapping = !args_.is(Type::kTuple) && !args_.is(Type::kString) &&
-                            !args_.is_number() && !args_.is(Type::kNone);
+    const bool is_mapping = args_.is(Type::kDict) || args_.is(Type::kList) ||
+                            args_.is(Type::kRange) || args_.is(Type::kUndefined);
     if (!is_mapping && next_ < count()) {
       context_.fail("not all arguments were used by the format string");
     }

@@ -41,23 +41,42 @@ bool test_defined(Context& c, const Value& v, const Args& args) {
   no_arguments(c, "defined", args);
   return !v.is(Type::kUndefined);
 }
-bool test_false(Context&, const Value& v, const Args&) { return v.is(Type::kBool) && !v.boolean(); }
-bool test_true(Context&, const Value& v, const Args&) { return v.is(Type::kBool) && v.boolean(); }
-bool test_number(Context&, const Value& v, const Args&) { return v.is_number(); }
-bool test_sequence(Context&, const Value& v, const Args&) {
+bool test_false(Context& c, const Value& v, const Args& args) {
+  no_arguments(c, "false", args);
+  return v.is(Type::kBool) && !v.boolean();
+}
+bool test_true(Context& c, const Value& v, const Args& args) {
+  no_arguments(c, "true", args);
+  return v.is(Type::kBool) && v.boolean();
+}
+bool test_number(Context& c, const Value& v, const Args& args) {
+  no_arguments(c, "number", args);
+  return v.is_number();
+}
+bool test_sequence(Context& c, const Value& v, const Args& args) {
+  no_arguments(c, "sequence", args);
   return v.is(Type::kString) || v.is_sequence() || v.is(Type::kDict) || v.is(Type::kRange) ||
          v.is(Type::kUndefined);
 }
-bool test_iterable(Context&, const Value& v, const Args&) { return is_iterable(v); }
-bool test_callable(Context&, const Value& v, const Args&) { return is_callable(v); }
-bool test_escaped(Context&, const Value& v, const Args&) {
+bool test_iterable(Context& c, const Value& v, const Args& args) {
+  no_arguments(c, "iterable", args);
+  return is_iterable(v);
+}
+bool test_callable(Context& c, const Value& v, const Args& args) {
+  no_arguments(c, "callable", args);
+  return is_callable(v);
+}
+bool test_escaped(Context& c, const Value& v, const Args& args) {
+  no_arguments(c, "escaped", args);
   return v.is(Type::kString) && v.string_object().markup;
 }
-bool test_lower(Context& c, const Value& v, const Args&) {
+bool test_lower(Context& c, const Value& v, const Args& args) {
+  no_arguments(c, "lower", args);
   const Value text = to_str(c, v);
   return truth(c, call(c, *find_method(c, text, "islower"), {}));
 }
-bool test_upper(Context& c, const Value& v, const Args&) {
+bool test_upper(Context& c, const Value& v, const Args& args) {
+  no_arguments(c, "upper", args);
   const Value text = to_str(c, v);
   return truth(c, call(c, *find_method(c, text, "isupper"), {}));
 }
@@ -75,10 +94,12 @@ bool test_in(Context& c, const Value& v, const Args& args) {
   const Parameters p(c, "in", args, {"seq"}, 1);
   return contains(c, *p[0], v);
 }
-bool test_filter(Context&, const Value& v, const Args&) {
+bool test_filter(Context& c, const Value& v, const Args& args) {
+  no_arguments(c, "filter", args);
   return v.is(Type::kString) && find_filter(v.text());
 }
-bool test_test(Context&, const Value& v, const Args&) {
+bool test_test(Context& c, const Value& v, const Args& args) {
+  no_arguments(c, "test", args);
   return v.is(Type::kString) && find_test(v.text());
 }
 

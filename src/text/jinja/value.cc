@@ -334,18 +334,6 @@ bool is_iterable(const Value& value) {
   }
 }
 
-std::vector<Value> code_points(Context& context, const Value& string) {
-  const MarkedText& text = string.marked();
-  std::vector<Value> out;
-  for (size_t pos = 0; pos < text.text.size();) {
-    const size_t end = pos + utf8_length(static_cast<unsigned char>(text.text[pos]));
-    context.charge(4 * kValueWork);
-    out.push_back(Value::string(substring(context, text, pos, end), string.string_object().markup));
-    pos = end;
-  }
-  return out;
-}
-
 Iteration iterate(Context& context, const Value& value) {
   switch (value.type()) {
     case Type::kUndefined:
@@ -355,7 +343,7 @@ Iteration iterate(Context& context, const Value& value) {
         const MarkedText& text = value.marked();
         if (pos >= text.text.size()) return false;
         const size_t end = pos + utf8_length(static_cast<unsigned char>(text.text[pos]));
-        *item = Value::string(substring(c, text, pos, end), value.string_object().markup);
+        *item = Value::string(substring(c, text, pos, end));
         pos = end;
         c.charge(kValueWork);
         return true;

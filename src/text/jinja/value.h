@@ -240,14 +240,12 @@ bool truth(Context& context, const Value& value);
 bool less(Context& context, const Value& a, const Value& b);
 const char* type_name(const Value& value);
 
-// A pass over the items of anything that can be looped over.
+// A pass over the items of anything that can be looped over. Those of a string are its characters.
 using Iteration = std::function<bool(Context&, Value*)>;
 Iteration iterate(Context& context, const Value& value);
 bool is_iterable(const Value& value);
 std::vector<Value> to_vector(Context& context, const Value& value);
 // len(value); nothing for what has no length.
 std::optional<Int> length(Context& context, const Value& value);
-// One string per code point, marked.
-std::vector<Value> code_points(Context& context, const Value& string);
 
 }  // namespace flashmoe::text::jinja
