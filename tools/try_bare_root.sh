@@ -19,15 +19,24 @@ command -v debootstrap >/dev/null || { echo "$0 needs debootstrap" >&2; exit 1; 
 
 root=$(mktemp -d "${TMPDIR:-/tmp}/flashmoe-root.XXXXXX")
 chmod 755 "$root"  # apt downloads as a user of its own
-# The only mounts below it live in the namespaces of `inside`, which are gone by then.
-trap 'rm -rf --one-file-system "$root"' EXIT
+child=
+clean_up() {
+  # With its first process every process in the root ends, and with them the only mounts below it.
+  [[ -z $child ]] || { kill -KILL "$child"; wait "$child"; } 2>/dev/null || true
+  rm -rf --one-file-system "$root"
+}
+trap clean_up EXIT
 trap 'exit 1' INT TERM
 
-# Runs a command in the root, in namespaces of its own, with a clean environment.
+# Runs a command in the root, in namespaces of its own, with a clean environment. In the background,
+# so that a signal to this script is heeded at once.
 inside() {
   unshare --mount --pid --fork --kill-child --mount-proc="$root/proc" chroot "$root" \
     env -i HOME=/root LANG=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-    ${http_proxy:+http_proxy="$http_proxy"} ${https_proxy:+https_proxy="$https_proxy"} "$@"
+    ${http_proxy:+http_proxy="$http_proxy"} ${https_proxy:+https_proxy="$https_proxy"} "$@" &
+  child=$!
+  wait "$child"
+  child=
 }
 
 timed() {
@@ -40,7 +49,8 @@ timed() {
 times=()
 
 echo "== debootstrap"
-debootstrap --variant=minbase --include=git,make,ca-certificates bookworm "$root" "$mirror" >/dev/null
+unshare --mount debootstrap --variant=minbase --include=git,make,ca-certificates bookworm \
+  "$root" "$mirror" >/dev/null
 cp /etc/resolv.conf "$root/etc/resolv.conf"
 # The host's mirror and its settings, where the host is a Debian too.
 if [[ -f /etc/apt/sources.list.d/debian.sources ]]; then
