@@ -86,7 +86,7 @@ struct DeltaNetShape {
 };
 
 struct DeltaNetWeights {
-  const float* conv = nullptr;     // [channels, conv_width]
+  const float* conv = nullptr;     // [conv_width, channels], the oldest input's taps first
   const float* decay = nullptr;    // [value_heads], -exp(A_log)
   const float* dt_bias = nullptr;  // [value_heads]
   const float* norm = nullptr;     // [value_dim]

@@ -3,9 +3,6 @@
 #include <algorithm>
 
 #include "base/check.h"
-#include "kernels/host/attention.h"
-#include "kernels/host/delta_net.h"
-#include "kernels/host/elementwise.h"
 #include "kernels/host/route.h"
 
 namespace flashmoe::kernels {
@@ -16,6 +13,17 @@ namespace {
 constexpr int64_t kFloatsPerTask = 16384;
 
 int64_t rows_per_task(int64_t width) { return std::max<int64_t>(1, kFloatsPerTask / width); }
+
+// Fills segment.conv_out with the last conv_width - 1 inputs after the segment.
+void save_conv_state(const DeltaNetShape& shape, const float* qkv, const DeltaNetSegment& segment) {
+  const int64_t channels = shape.channels();
+  for (int i = 0; i < shape.conv_width - 1; ++i) {
+    const int64_t row = segment.rows - (shape.conv_width - 1) + i;
+    const float* x = row >= 0 ? qkv + (segment.row_begin + row) * channels
+                              : segment.conv_in + (shape.conv_width - 1 + row) * channels;
+    std::copy(x, x + channels, segment.conv_out + i * channels);
+  }
+}
 
 int64_t blocks_of(const Matrix& weight) {
   return (weight.rows + Backend::kRowBlock - 1) / Backend::kRowBlock;
@@ -50,7 +58,7 @@ void HostBackend::rms_norm(const float* x, const float* weight, int64_t rows, in
   const int64_t step = rows_per_task(width);
   pool_.run(static_cast<int>((rows + step - 1) / step), [&](int task) noexcept {
     for (int64_t r = task * step; r < std::min(rows, (task + 1) * step); ++r) {
-      host::rms_norm(x + r * width, weight, width, eps, out + r * width);
+      ops_.rms_norm(x + r * width, weight, width, eps, out + r * width);
     }
   });
 }
@@ -59,7 +67,8 @@ void HostBackend::add(float* x, const float* y, int64_t n) {
   const int64_t tasks = (n + kFloatsPerTask - 1) / kFloatsPerTask;
   pool_.run(static_cast<int>(tasks), [&](int task) noexcept {
     const int64_t begin = task * kFloatsPerTask;
-    host::add(x + begin, y + begin, std::min(n - begin, kFloatsPerTask));
+    const int64_t end = std::min(n, begin + kFloatsPerTask);
+    for (int64_t i = begin; i < end; ++i) x[i] += y[i];
   });
 }
 
@@ -163,7 +172,7 @@ void HostBackend::feed_forward(const float* x, int64_t hidden, std::span<const F
   pool_.run(static_cast<int>(pairs), [&](int p) noexcept {
     const auto [job, i] = pair_jobs_[p];
     const Operand& hidden_rows = operands_[2 * job + 1];
-    host::silu_multiply(gate + p * widest, up + p * widest, hidden_rows.cols);
+    ops_.silu_multiply(gate + p * widest, up + p * widest, hidden_rows.cols);
     load_operand(gate + p * widest, i, hidden_rows);
   });
   for (size_t j = 0; j < jobs.size(); ++j) {
@@ -182,13 +191,13 @@ void HostBackend::delta_net(const DeltaNetShape& shape, const DeltaNetWeights& w
       conv_scratch_.reserve(static_cast<size_t>(rows * shape.channels()) * sizeof(float)));
   for (const DeltaNetSegment& segment : segments) {
     pool_.run(static_cast<int>(segment.rows), [&](int r) noexcept {
-      host::convolve_row(shape, weights.conv, input.qkv, segment, r, mixed);
+      ops_.convolve_row(shape, weights.conv, input.qkv, segment, r, mixed);
     });
-    host::save_conv_state(shape, input.qkv, segment);
+    save_conv_state(shape, input.qkv, segment);
   }
   pool_.run(static_cast<int>(segments.size()) * shape.value_heads, [&](int task) noexcept {
-    host::delta_rule_head(shape, weights, input, mixed, segments[task / shape.value_heads],
-                          task % shape.value_heads, out);
+    ops_.delta_rule_head(shape, weights, input, mixed, segments[task / shape.value_heads],
+                         task % shape.value_heads, out);
   });
 }
 
@@ -197,10 +206,17 @@ void HostBackend::attention(const AttentionShape& shape, const AttentionWeights&
                             float* out) {
   for (const AttentionSegment& segment : segments) {
     pool_.run(static_cast<int>(segment.rows), [&](int r) noexcept {
-      host::rotate_and_store_row(shape, weights, input, segment, r);
+      ops_.rotate_and_store_row(shape, weights, input, segment, r);
     });
-    pool_.run(static_cast<int>(segment.rows) * shape.kv_heads, [&](int task) noexcept {
-      host::attend(shape, input, segment, task / shape.kv_heads, task % shape.kv_heads, out);
+    // A task is a row and up to kHeadTile query heads that share a kv head.
+    const int group = shape.heads / shape.kv_heads;
+    const int tiles = (group + host::kHeadTile - 1) / host::kHeadTile;
+    const int row_tasks = shape.kv_heads * tiles;
+    pool_.run(static_cast<int>(segment.rows) * row_tasks, [&](int task) noexcept {
+      const int tile = task % row_tasks;
+      const int first = tile % tiles * host::kHeadTile;
+      ops_.attend(shape, input, segment, task / row_tasks, tile / tiles * group + first,
+                  std::min(host::kHeadTile, group - first), out);
     });
   }
 }
@@ -215,11 +231,9 @@ void HostBackend::route(const float* logits, int64_t rows, int experts, int k, b
 void HostBackend::combine(const Route* routes, const float* y, int64_t rows, int k, int64_t hidden,
                           const float* shared, const float* shared_gate, float* out) {
   pool_.run(static_cast<int>(rows), [&](int r) noexcept {
-    host::combine_row(routes + int64_t{r} * k, k, y, hidden, out + r * hidden);
-    if (shared != nullptr) {
-      host::add_scaled(out + r * hidden, shared + r * hidden, host::sigmoid(shared_gate[r]),
-                       hidden);
-    }
+    host::combine_row(routes + int64_t{r} * k, k, y, hidden,
+                      shared != nullptr ? shared + r * hidden : nullptr,
+                      shared != nullptr ? shared_gate[r] : 0, out + r * hidden);
   });
 }
 

@@ -7,12 +7,14 @@
 #include "base/aligned_buffer.h"
 #include "base/thread_pool.h"
 #include "kernels/backend.h"
+#include "kernels/host/row_ops.h"
 
 namespace flashmoe::kernels {
 
 class HostBackend : public Backend {
  public:
-  explicit HostBackend(ThreadPool& pool) : pool_(pool) {}
+  // `ops` is one compilation of the row operations; all give the same bits.
+  HostBackend(ThreadPool& pool, const host::RowOps& ops) : pool_(pool), ops_(ops) {}
 
   size_t scratch_bytes(int64_t rows, int64_t width, int64_t intermediate) const override;
   void embed(const Matrix& table, std::span<const int32_t> ids, float* out) override;
@@ -55,6 +57,7 @@ class HostBackend : public Backend {
   virtual void decode_row(const Matrix& weight, int64_t row, float* out) const noexcept = 0;
 
   ThreadPool& pool() { return pool_; }
+  const host::RowOps& ops() const { return ops_; }
 
  private:
   // A part of one product: blocks [begin, end) of its output rows.
@@ -81,6 +84,7 @@ class HostBackend : public Backend {
   };
 
   ThreadPool& pool_;
+  const host::RowOps& ops_;
   std::vector<Task> tasks_;
   std::vector<Operand> operands_;
   struct PairJob {

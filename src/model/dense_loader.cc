@@ -58,7 +58,8 @@ void read_part(std::span<const io::File> files, const format::Extent& part, size
   }
 }
 
-void apply(Transform transform, std::span<float> values) {
+// `rows` is the tensor's first dimension.
+void apply(Transform transform, int64_t rows, std::span<float> values) {
   switch (transform) {
     case Transform::kNone:
       break;
@@ -68,6 +69,12 @@ void apply(Transform transform, std::span<float> values) {
     case Transform::kNegativeExp:
       for (float& v : values) v = -std::exp(v);
       break;
+    case Transform::kTranspose: {
+      const std::vector<float> original(values.begin(), values.end());
+      const size_t n = static_cast<size_t>(rows), cols = values.size() / n;
+      for (size_t i = 0; i < values.size(); ++i) values[i % cols * n + i / cols] = original[i];
+      break;
+    }
   }
 }
 
@@ -158,7 +165,7 @@ AlignedBuffer DenseLoader::load(std::span<const io::File> files, kernels::Backen
       quant::Format format;
       format.dtype = item.source.dtype;
       quant::decode_row(format, item.count, bytes.data(), nullptr, nullptr, values);
-      apply(item.transform, {values, static_cast<size_t>(item.count)});
+      apply(item.transform, item.source.shape[0], {values, static_cast<size_t>(item.count)});
       advance(bytes.size());
     } else {
       std::copy(item.computed.begin(), item.computed.end(), values);

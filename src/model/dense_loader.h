@@ -21,7 +21,8 @@ struct RowRun {
   int64_t count;
 };
 
-enum class Transform { kNone, kPlusOne, kNegativeExp };  // w, 1 + w, -exp(w)
+// w, 1 + w, -exp(w), or the rows of a matrix as columns (first dimension to last)
+enum class Transform { kNone, kPlusOne, kNegativeExp, kTranspose };
 
 class DenseLoader {
  public:

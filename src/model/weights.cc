@@ -143,7 +143,7 @@ class Resolver {
     const bool mlx = conv != nullptr && conv->shape.size() == 3 && conv->shape[2] == 1;
     const std::vector<int64_t> shape = mlx ? std::vector<int64_t>{channels, d.conv_width, 1}
                                            : std::vector<int64_t>{channels, 1, d.conv_width};
-    loader_.add_vector(finder_.vector(base + "conv1d.weight", shape), Transform::kNone,
+    loader_.add_vector(finder_.vector(base + "conv1d.weight", shape), Transform::kTranspose,
                        &w->net.conv);
     loader_.add_vector(finder_.vector(base + "A_log", {d.value_heads}), Transform::kNegativeExp,
                        &w->net.decay);

@@ -180,7 +180,7 @@ TEST_P(DeltaNetTest, FollowsTheRecurrence) {
     std::vector<double> mixed(channels);
     for (int ch = 0; ch < channels; ++ch) {
       for (int t = 0; t < taps; ++t)
-        mixed[ch] += conv[ch * taps + t] * inputs[(r + t) * channels + ch];
+        mixed[ch] += conv[t * channels + ch] * inputs[(r + t) * channels + ch];
       mixed[ch] = silu(mixed[ch]);
     }
     for (int h = 0; h < c.value_heads; ++h) {

@@ -4,13 +4,15 @@
 #pragma once
 
 #include "kernels/cpu/linear.h"
+#include "kernels/cpu/row_ops.h"
 #include "kernels/host_backend.h"
 
 namespace flashmoe::kernels {
 
 class CpuBackend : public HostBackend {
  public:
-  explicit CpuBackend(ThreadPool& pool) : HostBackend(pool), linear_(cpu::linear_kernels()) {}
+  explicit CpuBackend(ThreadPool& pool)
+      : HostBackend(pool, cpu::row_ops(cpu::chosen_isa())), linear_(cpu::linear_kernels()) {}
 
   const char* name() const override { return "cpu"; }
   bool supports(const quant::Format& format) const override;

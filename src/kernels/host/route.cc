@@ -3,9 +3,16 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/host/elementwise.h"
-
 namespace flashmoe::kernels::host {
+
+namespace {
+
+// x [n] += factor * y [n].
+void add_scaled(float* x, const float* y, float factor, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) x[i] += factor * y[i];
+}
+
+}  // namespace
 
 void route_row(const float* logits, int experts, int k, bool normalize, Route* routes) noexcept {
   // Insertion into the k best so far; a later expert must be strictly better, so ties go to the
@@ -30,7 +37,8 @@ void route_row(const float* logits, int experts, int k, bool normalize, Route* r
   }
 }
 
-void combine_row(const Route* routes, int k, const float* y, int64_t hidden, float* out) noexcept {
+void combine_row(const Route* routes, int k, const float* y, int64_t hidden, const float* shared,
+                 float shared_gate, float* out) noexcept {
   // Hidden is walked in pieces so that the two sums stay in registers or L1.
   constexpr int64_t kPiece = 256;
   constexpr int kShards = Backend::kShards;
@@ -55,7 +63,10 @@ void combine_row(const Route* routes, int k, const float* y, int64_t hidden, flo
         last = next->expert;
         any = true;
       }
-      if (any) add(total, sum, n);
+      if (any) add_scaled(total, sum, 1.0f, n);
+    }
+    if (shared != nullptr) {
+      add_scaled(total, shared + begin, 1.0f / (1.0f + std::exp(-shared_gate)), n);
     }
     std::copy(total, total + n, out + begin);
   }

@@ -4,7 +4,6 @@
 #include <cstring>
 #include <vector>
 
-#include "kernels/host/elementwise.h"
 #include "quant/decode.h"
 
 namespace flashmoe::kernels {
@@ -59,7 +58,7 @@ void RefBackend::multiply(const Matrix& weight, const Operand& operand, int64_t 
   for (int64_t r = block_begin * kRowBlock; r < std::min(weight.rows, block_end * kRowBlock); ++r) {
     decode_row(weight, r, decoded.data());
     for (int64_t i = 0; i < operand.rows; ++i) {
-      y[i * y_stride + r] = host::dot(decoded.data(), x + i * operand.cols, weight.cols);
+      y[i * y_stride + r] = ops().dot(decoded.data(), x + i * operand.cols, weight.cols);
     }
   }
 }

@@ -8,7 +8,7 @@ namespace flashmoe::kernels {
 
 class RefBackend final : public HostBackend {
  public:
-  using HostBackend::HostBackend;
+  explicit RefBackend(ThreadPool& pool) : HostBackend(pool, host::kScalarRowOps) {}
 
   const char* name() const override { return "ref"; }
   bool supports(const quant::Format&) const override { return true; }

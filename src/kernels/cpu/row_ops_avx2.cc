@@ -1,0 +1,49 @@
+// The row operations compiled for this instruction set; see row_ops.inc.
+#if !defined(__clang__)  // false alarms out of gcc 12's own headers
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+
+#include <immintrin.h>
+
+#include <cstddef>
+
+#include "base/half.h"
+#include "kernels/host/row_ops.h"
+
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,f16c")
+#endif
+
+namespace flashmoe::kernels::host {
+namespace {
+
+// [n] f16 at any address to float32.
+inline void widen_f16(const std::byte* from, int64_t n, float* out) {
+  int64_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    _mm256_storeu_ps(
+        out + i, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from + 2 * i))));
+  }
+  for (; i < n; ++i) {
+    F16 half;
+    __builtin_memcpy(&half, from + 2 * i, sizeof(half));
+    out[i] = to_float(half);
+  }
+}
+
+}  // namespace
+}  // namespace flashmoe::kernels::host
+
+#define FLASHMOE_ROW_OPS kAvx2RowOps
+#define FLASHMOE_ROW_OPS_NAME "avx2"
+#include "kernels/host/row_ops.inc"
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif

@@ -1,0 +1,51 @@
+// The row operations compiled for this instruction set; see row_ops.inc.
+#if !defined(__clang__)  // false alarms out of gcc 12's own headers
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+
+#include <immintrin.h>
+
+#include <cstddef>
+
+#include "base/half.h"
+#include "kernels/host/row_ops.h"
+
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,f16c"))), \
+                             apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512vl,f16c,prefer-vector-width=512")
+#endif
+
+namespace flashmoe::kernels::host {
+namespace {
+
+// [n] f16 at any address to float32.
+inline void widen_f16(const std::byte* from, int64_t n, float* out) {
+  int64_t i = 0;
+  for (; i + 16 <= n; i += 16) {
+    _mm512_storeu_ps(
+        out + i,
+        _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + 2 * i))));
+  }
+  for (; i < n; ++i) {
+    F16 half;
+    __builtin_memcpy(&half, from + 2 * i, sizeof(half));
+    out[i] = to_float(half);
+  }
+}
+
+}  // namespace
+}  // namespace flashmoe::kernels::host
+
+#define FLASHMOE_ROW_OPS kAvx512RowOps
+#define FLASHMOE_ROW_OPS_NAME "avx512"
+#include "kernels/host/row_ops.inc"
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
