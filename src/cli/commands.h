@@ -69,4 +69,13 @@ struct QuantizeCommandOptions {
 };
 int quantize(const QuantizeCommandOptions& options);
 
+struct SynthCommandOptions {
+  std::string model;  // a published model's name, or the path of a config.json
+  std::string destination;
+  int bits = 16;
+  int layers = 0;  // 0: all
+  uint64_t seed = 0;
+};
+int synth(const SynthCommandOptions& options);
+
 }  // namespace flashmoe::cli

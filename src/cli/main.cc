@@ -108,7 +108,7 @@ void add_run(CLI::App& app, RunOptions* o) {
 
 int parse_and_run(int argc, char** argv) {
   CLI::App app{kAbout, "flashmoe"};
-  app.require_subcommand(1);
+  app.require_subcommand(0, 1);  // none is refused below, in our own words
   app.set_version_flag("--version", FLASHMOE_VERSION);
   bool quiet = false, verbose = false;
   app.add_flag("-q,--quiet", quiet, "No progress and no notes");
@@ -165,6 +165,23 @@ int parse_and_run(int argc, char** argv) {
       ->add_option("--threads", quantize_options.threads, "Threads (default: one for each CPU)")
       ->check(CLI::Range(1, 1024));
 
+  SynthCommandOptions synth_options;
+  CLI::App* synth_app = app.add_subcommand(
+      "synth",
+      "Writes a model of a published shape with random weights, for measuring.\n\n"
+      "  flashmoe synth qwen3.5-35b-a3b OUT --bits 4\n\n"
+      "NAME: qwen3.5-35b-a3b, qwen3-next-80b-a3b, qwen3.5-122b-a10b, qwen3.5-397b-a17b, or a\n"
+      "config.json. Such a model has no tokenizer.");
+  synth_app->add_option("NAME", synth_options.model, "The shape")->required();
+  synth_app->add_option("OUT", synth_options.destination, "Folder to write")->required();
+  synth_app
+      ->add_option("--bits", synth_options.bits,
+                   "Bits of a weight: 16 (BF16, the default), or fewer in MLX's affine format")
+      ->check(CLI::IsMember({2, 3, 4, 5, 6, 8, 16}));
+  synth_app->add_option("--layers", synth_options.layers, "Only the first N layers (default: all)")
+      ->check(CLI::Range(1, 1 << 16));
+  synth_app->add_option("--seed", synth_options.seed, "Equal seeds give equal files (default: 0)");
+
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {  // --help, --version
@@ -174,12 +191,18 @@ int parse_and_run(int argc, char** argv) {
     return 2;
   }
   set_log_level(quiet ? LogLevel::kQuiet : verbose ? LogLevel::kDebug : LogLevel::kInfo);
+  if (app.get_subcommands().empty()) {
+    throw Error(ErrorCode::kUsage,
+                "no command was given: run, inspect, logits, tokenize, render, quantize or "
+                "synth; flashmoe --help says more");
+  }
   if (run_app->parsed()) return run(run_options);
   if (inspect_app->parsed()) return inspect(inspect_options);
   if (logits_app->parsed()) return logits(logits_options);
   if (tokenize_app->parsed()) return tokenize(tokenize_options);
   if (render_app->parsed()) return render(render_options);
-  return quantize(quantize_options);
+  if (quantize_app->parsed()) return quantize(quantize_options);
+  return synth(synth_options);
 }
 
 }  // namespace
