@@ -68,6 +68,7 @@ struct EngineStats {
   uint64_t disk_bytes = 0;  // read for experts, with what alignment added
   double dense_s = 0, attention_s = 0, delta_net_s = 0, router_s = 0;
   double expert_read_s = 0;  // waiting for the disk with nothing left to compute
+  double expert_read_busy_s = 0;  // with reads in flight, also while something was computed
   double expert_compute_s = 0;
   int64_t rows = 0;  // tokens run
   int64_t steps = 0;

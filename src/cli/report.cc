@@ -12,25 +12,27 @@ namespace {
 
 struct Stage {
   const char* name;
-  double seconds;
+  double seconds;  // in which nothing else went on
   uint64_t bytes;  // of weights read from memory or disk; 0: not counted
+  double busy_s;   // in which these bytes were read; reads go on while something is computed
 };
 
 std::vector<Stage> stages(const RunReport& r) {
   const EngineStats& s = r.stats;
-  return {{"dense", s.dense_s, s.dense_bytes},
-          {"attention", s.attention_s, 0},
-          {"delta_net", s.delta_net_s, 0},
-          {"router", s.router_s, 0},
-          {"expert_read", s.expert_read_s, s.disk_bytes},
-          {"expert_compute", s.expert_compute_s, s.expert_hit_bytes + s.expert_miss_bytes},
-          {"sampling", r.generation.sampling_s, 0}};
+  return {{"dense", s.dense_s, s.dense_bytes, s.dense_s},
+          {"attention", s.attention_s, 0, 0},
+          {"delta_net", s.delta_net_s, 0, 0},
+          {"router", s.router_s, 0, 0},
+          {"expert_read", s.expert_read_s, s.disk_bytes, s.expert_read_busy_s},
+          {"expert_compute", s.expert_compute_s, s.expert_hit_bytes + s.expert_miss_bytes,
+           s.expert_compute_s},
+          {"sampling", r.generation.sampling_s, 0, 0}};
 }
 
 double rate(double amount, double seconds) { return seconds > 0 ? amount / seconds : 0; }
 
 double gigabytes_per_second(const Stage& stage) {
-  return rate(static_cast<double>(stage.bytes) / 1e9, stage.seconds);
+  return rate(static_cast<double>(stage.bytes) / 1e9, stage.busy_s);
 }
 
 }  // namespace

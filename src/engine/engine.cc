@@ -175,6 +175,7 @@ EngineStats Engine::stats() const {
   s.delta_net_s = times.delta_net_s;
   s.router_s = times.router_s;
   s.expert_read_s = moe.read_wait_s;
+  s.expert_read_busy_s = moe.read_busy_s;
   s.expert_compute_s = moe.compute_s;
   s.rows = parts_->rows;
   s.steps = parts_->steps;

@@ -1,6 +1,6 @@
 #include "engine/text_model.h"
 
-#include <algorithm>
+#include <filesystem>
 #include <utility>
 
 #include "base/error.h"
@@ -10,8 +10,24 @@
 
 namespace flashmoe::engine {
 
+namespace {
+
+text::Tokenizer read_tokenizer(const std::string& folder) {
+  const std::string path = folder + "/tokenizer.json";
+  if (!std::filesystem::exists(path)) {
+    throw_error(
+        ErrorCode::kNotFound,
+        "{}: the model has no tokenizer.json, so it cannot be given text; put the file there, "
+        "or use `flashmoe logits`, which takes token ids",
+        folder);
+  }
+  return text::Tokenizer::from_file(path);
+}
+
+}  // namespace
+
 TextModel::TextModel(const std::string& folder)
-    : folder_(folder), tokenizer_(text::Tokenizer::from_file(folder + "/tokenizer.json")) {
+    : folder_(folder), tokenizer_(read_tokenizer(folder)) {
   const std::string config_path = folder + "/config.json";
   const model::ModelConfig config =
       model::parse_model_config(format::read_json_file(config_path), config_path);

@@ -39,7 +39,7 @@ void ExpertLoader::start(ExpertKey key) {
   Staging& staging = staging_[buffer];
   staging = {key, 0, index_.reads(key, alignment_), {}};
   staging.reads_left = staging.plan.count;
-  ++in_flight_;
+  if (in_flight_++ == 0) busy_since_ = Clock::now();
   for (int r = 0; r < staging.plan.count; ++r) submit(buffer, r);
 }
 
@@ -91,7 +91,9 @@ ExpertLoader::Loaded ExpertLoader::wait() {
   }
   const int buffer = complete_.front();
   complete_.erase(complete_.begin());
-  --in_flight_;
+  if (--in_flight_ == 0) {
+    busy_s_ += std::chrono::duration<double>(Clock::now() - busy_since_).count();
+  }
   Loaded loaded{staging_[buffer].key, buffer, {}};
   index_.matrices(loaded.key, staging_[buffer].plan, staging_data(buffer), &loaded.gate_up_down);
   return loaded;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -43,8 +44,11 @@ class ExpertLoader {
   void drain() noexcept;
 
   uint64_t read_bytes() const { return read_bytes_; }
+  double busy_s() const { return busy_s_; }  // time in which an expert was in flight
 
  private:
+  using Clock = std::chrono::steady_clock;
+
   struct Staging {
     ExpertKey key = -1;
     int reads_left = 0;
@@ -69,6 +73,8 @@ class ExpertLoader {
   std::vector<int> complete_;  // buffers whose experts are complete and not yet returned
   int in_flight_ = 0;
   uint64_t read_bytes_ = 0;
+  double busy_s_ = 0;
+  Clock::time_point busy_since_;
 };
 
 }  // namespace flashmoe::experts

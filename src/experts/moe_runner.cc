@@ -166,6 +166,7 @@ kernels::FeedForwardJob StreamedMoe::job(const Work& work, std::byte* slot) cons
 MoeStats StreamedMoe::stats() const {
   MoeStats result = stats_;
   result.disk_bytes = loader_.read_bytes();
+  result.read_busy_s = loader_.busy_s();
   return result;
 }
 

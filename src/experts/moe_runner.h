@@ -21,6 +21,7 @@ struct MoeStats {
   uint64_t hit_bytes = 0, miss_bytes = 0;  // of these experts, in their file's format
   uint64_t disk_bytes = 0;                 // read, with what alignment added
   double read_wait_s = 0;                  // time in which nothing was left to do but wait
+  double read_busy_s = 0;                  // time in which reads were in flight
   double compute_s = 0;                    // preparing and computing experts
 };
 
