@@ -21,6 +21,7 @@ root=$(mktemp -d "${TMPDIR:-/tmp}/flashmoe-root.XXXXXX")
 chmod 755 "$root"  # apt downloads as a user of its own
 child=
 clean_up() {
+  trap "" INT TERM
   # With its first process every process in the root ends, and with them the only mounts below it.
   [[ -z $child ]] || { kill -KILL "$child"; wait "$child"; } 2>/dev/null || true
   rm -rf --one-file-system "$root"
