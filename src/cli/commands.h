@@ -78,4 +78,8 @@ struct SynthCommandOptions {
 };
 int synth(const SynthCommandOptions& options);
 
+// Writes out what stands in standard output's buffer; Error kIo when that fails, e.g. on a full
+// disk. main calls it after every command.
+void flush_output();
+
 }  // namespace flashmoe::cli

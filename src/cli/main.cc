@@ -1,6 +1,8 @@
 // The command line: what can be said, and what it means. The only file that knows CLI11.
 #include <CLI/CLI.hpp>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <exception>
 #include <string>
 
@@ -206,11 +208,20 @@ int parse_and_run(int argc, char** argv) {
 }
 
 }  // namespace
+
+void flush_output() {
+  if (std::fflush(stdout) != 0) {
+    throw_error(ErrorCode::kIo, "cannot write to standard output: {}", std::strerror(errno));
+  }
+}
+
 }  // namespace flashmoe::cli
 
 int main(int argc, char** argv) {
   try {
-    return flashmoe::cli::parse_and_run(argc, argv);
+    const int exit_code = flashmoe::cli::parse_and_run(argc, argv);
+    flashmoe::cli::flush_output();
+    return exit_code;
   } catch (const flashmoe::Error& error) {
     std::fprintf(stderr, "flashmoe: %s\n", error.what());
     return error.exit_code();

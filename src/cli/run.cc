@@ -151,7 +151,7 @@ int run(const RunOptions& o) {
     answer += piece;
     if (o.json) return;
     std::fwrite(piece.data(), 1, piece.size(), stdout);
-    std::fflush(stdout);
+    flush_output();
   };
   const engine::Generation generation = engine::generate(
       session, prompt, engine->context(), options,
@@ -175,7 +175,7 @@ int run(const RunOptions& o) {
   } else if (!answer.ends_with('\n')) {
     fmt::print("\n");
   }
-  std::fflush(stdout);
+  flush_output();
   if (o.timing) fmt::print(stderr, "{}", report_text(report));
   // As a shell reports a program that Ctrl-C ended.
   return generation.finish == engine::FinishReason::kCancelled ? 130 : 0;

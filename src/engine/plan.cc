@@ -24,6 +24,16 @@ uint64_t backend_scratch(const PlanInput& in) {
   return in.backend.scratch_bytes(pairs, width, intermediate);
 }
 
+// The program's own memory differs a little from run to run; what a message names must be enough.
+constexpr uint64_t kProcessSlack = uint64_t{1} << 20;
+
+// A size for a message that, given back as it is printed, is at least `bytes`.
+std::string enough(uint64_t bytes) {
+  uint64_t named = bytes;
+  while (parse_size(format_bytes(named)) < bytes) named += bytes / 1024 + 1;
+  return format_bytes(named);
+}
+
 }  // namespace
 
 int pool_pages(const model::StateShape& state, int64_t context, int sequences) {
@@ -65,7 +75,7 @@ MemoryPlan make_plan(const PlanInput& in) {
         "a memory budget of {} is too small: this model needs at least {} ({} dense "
         "weights, {} for {} tokens of context, {} activations, {} program, {} for experts); "
         "raise --memory, or lower --context or --chunk",
-        format_bytes(plan.budget), format_bytes(plan.minimum), format_bytes(plan.dense),
+        format_bytes(plan.budget), enough(plan.minimum + kProcessSlack), format_bytes(plan.dense),
         format_bytes(plan.state), in.context, format_bytes(plan.scratch),
         format_bytes(plan.process), format_bytes(plan.minimum - fixed));
   }
