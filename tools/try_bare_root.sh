@@ -10,7 +10,6 @@
 set -euo pipefail
 
 readonly repository=$(cd "$(dirname "$0")/.." && pwd)
-readonly mirror=${MIRROR:-http://deb.debian.org/debian}
 readonly prompt=${PROMPT:-Explain quantum computing}
 readonly what=${1:-both}
 case $what in run | test | both) ;; *) sed -n '2,9s/^# \?//p' "$0" >&2; exit 2 ;; esac
@@ -51,7 +50,7 @@ times=()
 
 echo "== debootstrap"
 unshare --mount debootstrap --variant=minbase --include=git,make,ca-certificates bookworm \
-  "$root" "$mirror" >/dev/null
+  "$root" ${MIRROR:+"$MIRROR"} >/dev/null
 cp /etc/resolv.conf "$root/etc/resolv.conf"
 # The host's mirror and its settings, where the host is a Debian too.
 if [[ -f /etc/apt/sources.list.d/debian.sources ]]; then
