@@ -2,12 +2,13 @@
 #pragma once
 
 #include <gtest/gtest.h>
+#include <stdlib.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 
@@ -16,10 +17,9 @@ namespace flashmoe {
 class TempFolder {
  public:
   TempFolder() {
-    static std::atomic<int> count{0};
-    path_ = std::filesystem::path(testing::TempDir()) /
-            ("flashmoe-" + std::to_string(getpid()) + "-" + std::to_string(count++));
-    std::filesystem::create_directories(path_);
+    std::string name = std::filesystem::path(testing::TempDir()) / "flashmoe-XXXXXX";
+    if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("cannot make " + name);
+    path_ = name;
   }
   ~TempFolder() {
     std::error_code ignored;
