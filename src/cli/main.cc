@@ -210,7 +210,8 @@ int parse_and_run(int argc, char** argv) {
 }  // namespace
 
 void flush_output() {
-  if (std::fflush(stdout) != 0) {
+  // A failed fwrite of more than a buffer leaves nothing to flush, only the mark.
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
     throw_error(ErrorCode::kIo, "cannot write to standard output: {}", std::strerror(errno));
   }
 }

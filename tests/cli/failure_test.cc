@@ -119,22 +119,23 @@ TEST_F(SmallBudgetTest, TheNamedMinimumIsEnough) {
     const auto run = [&](const std::string& memory) {
       return flashmoe({"run", tiny_, "hi", "-n", "1", "--context", context, "--memory", memory});
     };
-    const std::string message = run("1M").err;
-    const std::string words = "needs at least ";
-    const size_t begin = message.find(words) + words.size();
-    const std::string minimum = message.substr(begin, message.find(" (") - begin);
-    EXPECT_EQ(run(minimum).exit_code, 0) << message << run(minimum);
+    const std::string minimum = named_minimum(run("1M"));
+    const Outcome outcome = run(minimum);
+    EXPECT_EQ(outcome.exit_code, 0) << minimum << ", context " << context << ": " << outcome;
   }
 }
 
 using FullDiskTest = TinyModelTest;
 
 TEST_F(FullDiskTest, LosesNoTextInSilence) {
-  Command full = command({"run", tiny_, "hi", "-n", "4"});
-  full.output_path = "/dev/full";
-  const Outcome outcome = run_command(full);
-  EXPECT_EQ(outcome.exit_code, 1) << outcome;
-  EXPECT_NE(outcome.err.find("No space left"), std::string::npos) << outcome;
+  const std::string text = "word " + std::string(1 << 17, 'x');  // more than a buffer
+  for (Command full : {command({"run", tiny_, "hi", "-n", "4"}), command({"inspect", tiny_}),
+                       command({"tokenize", tiny_}, "hi"), command({"tokenize", tiny_}, text)}) {
+    full.output_path = "/dev/full";
+    const Outcome outcome = run_command(full);
+    EXPECT_EQ(outcome.exit_code, 1) << outcome;
+    EXPECT_NE(outcome.err.find("No space left"), std::string::npos) << outcome;
+  }
 }
 
 }  // namespace

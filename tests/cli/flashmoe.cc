@@ -89,6 +89,15 @@ double relative_error(std::span<const float> a, std::span<const float> b) {
   return std::sqrt(difference / norm);
 }
 
+std::string named_minimum(const Outcome& refusal) {
+  const std::string words = "needs at least ";
+  const size_t begin = refusal.err.find(words);
+  EXPECT_NE(begin, std::string::npos) << refusal;
+  if (begin == std::string::npos) return "";
+  const size_t size = begin + words.size();
+  return refusal.err.substr(size, refusal.err.find(" (", size) - size);
+}
+
 void expect_usage_error(const Outcome& outcome, const std::vector<std::string>& parts) {
   EXPECT_EQ(outcome.exit_code, 2) << outcome;
   EXPECT_EQ(outcome.out, "");

@@ -49,6 +49,9 @@ size_t entries(const std::string& folder);  // files and folders in it
 // ‖a - b‖ / ‖b‖
 double relative_error(std::span<const float> a, std::span<const float> b);
 
+// The size that a refusal of a small budget names as the least, as it is printed.
+std::string named_minimum(const Outcome& refusal);
+
 // Exit code 2 or 1, nothing on standard output, and one clear sentence on standard error with all
 // of `parts`.
 void expect_usage_error(const Outcome& outcome, const std::vector<std::string>& parts);
