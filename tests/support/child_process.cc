@@ -137,7 +137,10 @@ bool ChildProcess::wait_for_output(size_t bytes) {
   return outcome_.out.size() >= bytes;
 }
 
-void ChildProcess::send(int signal) { kill(pid_, signal); }
+void ChildProcess::send(int signal) {
+  CHECK(pid_ > 0);  // kill knows -1 as everybody
+  kill(pid_, signal);
+}
 
 void ChildProcess::close_output() { close_end(&out_); }
 
