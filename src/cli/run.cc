@@ -177,8 +177,7 @@ int run(const RunOptions& o) {
   }
   flush_output();
   if (o.timing) fmt::print(stderr, "{}", report_text(report));
-  // As a shell reports a program that Ctrl-C ended.
-  return generation.finish == engine::FinishReason::kCancelled ? 130 : 0;
+  return 0;  // also after Ctrl-C: it stopped as it was asked to; --json says "cancelled"
 }
 
 }  // namespace flashmoe::cli
