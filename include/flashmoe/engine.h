@@ -19,6 +19,11 @@
 
 namespace flashmoe {
 
+namespace experts {
+class RouteTap;
+struct RoutingShape;
+}  // namespace experts
+
 // Asked between the layers of a step whether to give up (kCancelled).
 using StopCheck = std::function<bool()>;
 
@@ -91,6 +96,11 @@ class Engine {
   // What the user should know of how this engine runs: fallbacks, lossy settings, warnings.
   const std::vector<std::string>& notes() const;
   std::string io_name() const;  // "uring, direct", …
+
+  // For instruments (experts/route_tap.h): who sees, and may replace, the routes of the steps from
+  // now on; nullptr: nobody. The tap must outlive its use.
+  experts::RoutingShape routing_shape() const;
+  void set_route_tap(experts::RouteTap* tap);
 
   // Rows of several sessions in one step: each session goes on by its tokens.
   struct StepItem {

@@ -161,6 +161,12 @@ const MemoryPlan& Engine::plan() const { return parts_->plan; }
 const std::vector<std::string>& Engine::notes() const { return parts_->notes; }
 std::string Engine::io_name() const { return parts_->io_name; }
 
+experts::RoutingShape Engine::routing_shape() const {
+  const model::ModelConfig& config = parts_->config;
+  return {config.routed_layers(), config.moe.experts, config.moe.experts_per_token};
+}
+void Engine::set_route_tap(experts::RouteTap* tap) { parts_->model->set_route_tap(tap); }
+
 EngineStats Engine::stats() const {
   const experts::MoeStats moe = parts_->runner->stats();
   const model::StageTimes& times = parts_->model->times();

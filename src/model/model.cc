@@ -25,9 +25,11 @@ Model::Model(const ModelConfig& config, const StateShape& state_shape, const Wei
       all_rows_(static_cast<size_t>(max_rows)) {
   lay_out(config, max_rows, memory_.data(), &a_);
   std::iota(all_rows_.begin(), all_rows_.end(), 0);
-  int attention_layers = 0, delta_layers = 0;
-  for (LayerKind kind : config.layer_kinds) {
-    kind_index_.push_back(kind == LayerKind::kAttention ? attention_layers++ : delta_layers++);
+  int attention_layers = 0, delta_layers = 0, routed_layers = 0;
+  for (int i = 0; i < config.layers; ++i) {
+    kind_index_.push_back(config.layer_kinds[i] == LayerKind::kAttention ? attention_layers++
+                                                                         : delta_layers++);
+    routed_index_.push_back(config.routed[i] ? routed_layers++ : routed_layers);
   }
 }
 
@@ -82,6 +84,7 @@ void Model::forward(std::span<const Segment> segments, const StopCheck& stop) {
   const int64_t hidden = config_.hidden;
 
   runner_.begin_step();
+  if (tap_ != nullptr) tap_->begin_step(rows_);
   try {
     backend_.embed(weights_.embedding, ids_, a_.x);
     for (int i = 0; i < config_.layers; ++i) {
@@ -110,6 +113,7 @@ void Model::forward(std::span<const Segment> segments, const StopCheck& stop) {
     throw;
   }
   for (const Segment& s : segments) s.state->commit(static_cast<int64_t>(s.tokens.size()));
+  if (tap_ != nullptr) tap_->end_step();
 }
 
 void Model::attention(int layer, std::span<const Segment> segments) {
@@ -176,7 +180,9 @@ void Model::moe(int layer) {
     backend_.linear(a_.normed, rows_, config_.hidden, {&job, 1});
     backend_.route(a_.router, rows_, config_.moe.experts, k, config_.moe.normalize, routes.data());
   }
+  if (tap_ != nullptr) tap_->on_routes(routed_index_[layer], routes, k);
   runner_.start(layer, routes, k);
+  if (tap_ != nullptr && tap_->wants_early_routes()) tap_early_routes(layer + 1);
   if (w.shared_gate) {  // while experts are being read
     Timer timer(&times_.dense_s);
     const kernels::LinearJob job{w.shared_gate, a_.shared_gate, Precision::kFloat};
@@ -186,6 +192,20 @@ void Model::moe(int layer) {
   runner_.finish(a_.normed, a_.experts);
   backend_.combine(routes.data(), a_.experts, rows_, k, config_.hidden,
                    w.shared_gate ? a_.shared : nullptr, a_.shared_gate, a_.mixed);
+}
+
+void Model::tap_early_routes(int layer) {
+  if (layer == config_.layers || !config_.routed[layer]) return;
+  const int k = config_.moe.experts_per_token;
+  early_routes_.resize(routes_.size());
+  const std::span<kernels::Route> routes(early_routes_.data(), static_cast<size_t>(rows_ * k));
+  Timer timer(&times_.router_s);
+  const LayerWeights& w = weights_.layers[layer];
+  backend_.rms_norm(a_.x, w.moe_norm, rows_, config_.hidden, config_.rms_eps, a_.mixed);
+  const kernels::LinearJob job{w.router, a_.router, Precision::kFloat};
+  backend_.linear(a_.mixed, rows_, config_.hidden, {&job, 1});
+  backend_.route(a_.router, rows_, config_.moe.experts, k, config_.moe.normalize, routes.data());
+  tap_->on_early_routes(routed_index_[layer], routes, k);
 }
 
 void Model::feed_forward(const kernels::FeedForward& network, float* y) {

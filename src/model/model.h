@@ -9,6 +9,7 @@
 
 #include "base/aligned_buffer.h"
 #include "experts/moe_runner.h"
+#include "experts/route_tap.h"
 #include "kernels/backend.h"
 #include "model/config.h"
 #include "model/state.h"
@@ -52,6 +53,9 @@ class Model {
   static constexpr int64_t kHeadRows = 16;
   void head(std::span<const int32_t> rows, float* logits);
 
+  // Who sees the routes of the steps from now on; nullptr: nobody. It must outlive its use.
+  void set_route_tap(experts::RouteTap* tap) { tap_ = tap; }
+
   const ModelConfig& config() const { return config_; }
   int64_t max_rows() const { return max_rows_; }
   const StageTimes& times() const { return times_; }
@@ -73,6 +77,7 @@ class Model {
   void attention(int layer, std::span<const Segment> segments);
   void delta_net(int layer, std::span<const Segment> segments);
   void moe(int layer);
+  void tap_early_routes(int layer);  // shows the tap a guess at this layer's routes
   void feed_forward(const kernels::FeedForward& network, float* y);  // all rows
 
   const ModelConfig& config_;
@@ -82,11 +87,13 @@ class Model {
   kernels::Backend& backend_;
   experts::MoeRunner& runner_;
   int64_t max_rows_;
-  std::vector<int> kind_index_;  // layer -> how many layers of its kind come before it
+  std::vector<int> kind_index_;    // layer -> how many layers of its kind come before it
+  std::vector<int> routed_index_;  // layer -> how many layers with experts come before it
+  experts::RouteTap* tap_ = nullptr;
 
   AlignedBuffer memory_;
   Activations a_;
-  std::vector<kernels::Route> routes_;
+  std::vector<kernels::Route> routes_, early_routes_;
   std::vector<int32_t> ids_, all_rows_;
   int64_t rows_ = 0;  // of the step at hand or last run
   std::vector<kernels::AttentionSegment> attention_segments_;
