@@ -43,19 +43,22 @@ std::byte* trim_to_huge_page(std::byte* mapped, size_t mapped_bytes, size_t byte
 
 }  // namespace
 
-AlignedBuffer::AlignedBuffer(size_t bytes) {
+AlignedBuffer::AlignedBuffer(size_t bytes, Pages pages) {
   if (bytes == 0) return;
   if (bytes > std::numeric_limits<size_t>::max() / 2) {
     throw_error(ErrorCode::kMemory, "cannot allocate {} bytes of memory", bytes);
   }
   const size_t mapped_bytes = round_up(bytes, page_bytes());
-  if (mapped_bytes < 2 * kHugePageBytes) {
+  if (pages == Pages::kSmall || mapped_bytes < 2 * kHugePageBytes) {
     data_ = map(mapped_bytes, bytes);
+#ifdef MADV_NOHUGEPAGE
+    if (pages == Pages::kSmall) madvise(data_, mapped_bytes, MADV_NOHUGEPAGE);
+#endif
   } else {
     std::byte* mapped = map(mapped_bytes + kHugePageBytes, bytes);
     data_ = trim_to_huge_page(mapped, mapped_bytes + kHugePageBytes, mapped_bytes);
 #ifdef MADV_HUGEPAGE
-    madvise(data_, mapped_bytes, MADV_HUGEPAGE);  // only a wish: no harm where it is refused
+    madvise(data_, mapped_bytes, MADV_HUGEPAGE);
 #endif
   }
   bytes_ = bytes;

@@ -47,10 +47,12 @@ ExpertCache::ExpertCache(const ExpertIndex& index, std::vector<size_t> slot_byte
     class_index_[layer] = it->second;
     classes_[it->second].capacity += index.experts();
   }
+  // One class keeps its slots for good; of several, each gives memory back for the others.
+  const Pages pages = classes_.size() > 1 ? Pages::kSmall : Pages::kHuge;
   for (SizeClass& c : classes_) {
     c.capacity = static_cast<int>(
         std::min<size_t>(static_cast<size_t>(c.capacity), budget_bytes / c.slot_bytes));
-    c.memory = AlignedBuffer(c.slot_bytes * static_cast<size_t>(c.capacity));
+    c.memory = AlignedBuffer(c.slot_bytes * static_cast<size_t>(c.capacity), pages);
   }
 }
 

@@ -1,8 +1,12 @@
 #include "experts/expert_cache.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
+#include <fstream>
+#include <random>
 
 namespace flashmoe::experts {
 namespace {
@@ -87,6 +91,42 @@ TEST(ExpertCacheTest, AnExpertLargerThanTheBudgetNeverFits) {
   const ExpertIndex index(1, 4);
   ExpertCache cache(index, {2 * kPage}, kPage);
   EXPECT_FALSE(cache.reserve(0));
+}
+
+// Resident memory of this process.
+size_t resident_bytes() {
+  std::ifstream file("/proc/self/statm");
+  size_t all = 0, resident = 0;
+  file >> all >> resident;
+  return resident * static_cast<size_t>(sysconf(_SC_PAGESIZE));
+}
+
+// Slots of one class give way to those of another, thousands of times: a system that backs parts of
+// them with huge pages would make holes grow back.
+TEST(ExpertCacheTest, SeveralClassesStayWithinTheirBudget) {
+  if (resident_bytes() == 0) GTEST_SKIP() << "no /proc/self/statm";
+  constexpr int kExperts = 512;
+  constexpr size_t kSmall = 37 * kPage, kLarge = 51 * kPage, kBudget = size_t{48} << 20;
+  const ExpertIndex index(2, kExperts);
+  const size_t before = resident_bytes();
+  ExpertCache cache(index, {kSmall, kLarge}, kBudget);
+  std::mt19937 random(5);
+  size_t peak = 0;
+  for (int i = 0; i < 4000; ++i) {
+    // For a while mostly one class, then mostly the other.
+    const int layer = (i / 500 % 2 == 0) == (random() % 8 != 0) ? 0 : 1;
+    const ExpertKey key = index.key(layer, static_cast<int>(random() % kExperts));
+    cache.begin_step();
+    cache.visit(key);
+    if (cache.find(key)) continue;
+    std::optional<ExpertPin> slot = cache.reserve(key);
+    ASSERT_TRUE(slot);
+    std::memset(slot->data(), 1, layer == 0 ? kSmall : kLarge);
+    slot->publish();
+    if (i % 50 == 0) peak = std::max(peak, resident_bytes());
+  }
+  EXPECT_GT(peak - before, kBudget / 2);
+  EXPECT_LT(peak - before, kBudget + (size_t{1} << 20));
 }
 
 }  // namespace
