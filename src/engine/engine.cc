@@ -76,7 +76,7 @@ void apply_options(const EngineOptions& options, Engine::Parts* p) {
 
 }  // namespace
 
-std::unique_ptr<Engine> open_engine(const EngineOptions& options, const OpenHooks& hooks) {
+std::unique_ptr<Engine::Parts> plan_engine(const EngineOptions& options, const OpenHooks& hooks) {
   auto p = std::make_unique<Engine::Parts>();
   p->model_path = format::locate_model(options.model, format::process_environment());
   p->checkpoint = format::Checkpoint::open(p->model_path);
@@ -104,10 +104,11 @@ std::unique_ptr<Engine> open_engine(const EngineOptions& options, const OpenHook
   const KvType kv = options.kv.value_or(options.backend == "ref" ? KvType::kF32 : KvType::kF16);
   p->state_shape = model::StateShape(
       p->config, kv == KvType::kF16 ? kernels::KvType::kF16 : kernels::KvType::kF32);
-  const int64_t rows = std::max<int64_t>(p->chunk, options.max_sequences);
+  p->rows_at_once = std::max<int64_t>(p->chunk, options.max_sequences);
+  p->sequences = options.max_sequences;
   p->plan = make_plan({p->config, *p->weights_plan, p->state_shape, *p->backend,
                        options.memory_bytes > 0 ? options.memory_bytes : default_budget_bytes(),
-                       peak_rss_bytes(), p->context, rows, options.max_sequences, alignment});
+                       peak_rss_bytes(), p->context, p->rows_at_once, p->sequences, alignment});
   if (hooks.cache_bytes > 0) p->plan.cache = hooks.cache_bytes;
   if (p->plan.cache < p->plan.token_experts) {
     p->notes.push_back(fmt::format(
@@ -124,10 +125,11 @@ std::unique_ptr<Engine> open_engine(const EngineOptions& options, const OpenHook
         "the file system has no direct reads; experts are read through the page cache");
   }
   if (hooks.wrap_queue) p->queue = hooks.wrap_queue(std::move(p->queue));
+  return p;
+}
 
-  p->weights = p->weights_plan->load(open_files(*p->checkpoint, io::Access::kBuffered), *p->backend,
-                                     options.progress);
-
+void make_runner(Engine::Parts* p) {
+  const experts::ExpertIndex& index = p->weights_plan->expert_index();
   std::vector<size_t> slot_bytes;
   for (int layer = 0; layer < index.layers(); ++layer) {
     slot_bytes.push_back(experts::StreamedMoe::slot_bytes(index, layer, *p->backend));
@@ -137,10 +139,17 @@ std::unique_ptr<Engine> open_engine(const EngineOptions& options, const OpenHook
                                                       p->plan.staging_buffers);
   if (!p->queue->notes().empty()) p->notes.push_back(p->queue->notes());
   p->runner = std::make_unique<experts::StreamedMoe>(index, *p->cache, *p->loader, *p->backend);
+}
+
+std::unique_ptr<Engine> open_engine(const EngineOptions& options, const OpenHooks& hooks) {
+  std::unique_ptr<Engine::Parts> p = plan_engine(options, hooks);
+  p->weights = p->weights_plan->load(open_files(*p->checkpoint, io::Access::kBuffered), *p->backend,
+                                     options.progress);
+  make_runner(p.get());
   p->pages = std::make_unique<model::PagePool>(
-      p->state_shape.page_bytes(), pool_pages(p->state_shape, p->context, options.max_sequences));
+      p->state_shape.page_bytes(), pool_pages(p->state_shape, p->context, p->sequences));
   p->model = std::make_unique<model::Model>(p->config, p->state_shape, *p->weights, *p->backend,
-                                            *p->runner, rows);
+                                            *p->runner, p->rows_at_once);
   return std::make_unique<Engine>(std::move(p));
 }
 

@@ -21,6 +21,8 @@ struct Engine::Parts {
   model::ModelConfig config;
   int64_t context = 0;
   int64_t chunk = 0;
+  int64_t rows_at_once = 0;  // of the largest step
+  int sequences = 0;         // whose states must fit at once
   MemoryPlan plan;
   std::vector<std::string> notes;
   std::string model_path;
@@ -64,6 +66,13 @@ struct OpenHooks {
   uint64_t cache_bytes = 0;  // instead of the plan's
 };
 std::unique_ptr<Engine> open_engine(const EngineOptions& options, const OpenHooks& hooks);
+
+// The beginning of open_engine: all that is known before anything large is allocated. Of the parts
+// there is everything up to the read queue but the weights.
+std::unique_ptr<Engine::Parts> plan_engine(const EngineOptions& options,
+                                           const OpenHooks& hooks = {});
+// Adds cache, loader and runner to parts from plan_engine.
+void make_runner(Engine::Parts* parts);
 
 }  // namespace engine
 }  // namespace flashmoe

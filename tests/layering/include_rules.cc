@@ -59,9 +59,9 @@ std::set<std::string> included_folders(const std::string& text) {
 }  // namespace
 
 const std::vector<std::string>& folder_order() {
-  static const std::vector<std::string> order = {"base",   "text",    "io",      "quant",
-                                                 "format", "kernels", "experts", "model",
-                                                 "engine", "convert", "server",  "cli"};
+  static const std::vector<std::string> order = {"base",    "text",    "io",      "quant", "format",
+                                                 "kernels", "limits",  "experts", "model", "engine",
+                                                 "bench",   "convert", "server",  "cli"};
   return order;
 }
 
