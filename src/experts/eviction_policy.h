@@ -19,7 +19,8 @@ class EvictionPolicy {
  public:
   static constexpr double kHalfLife = 8;  // steps
 
-  explicit EvictionPolicy(size_t keys) : score_(keys, kNever) {}
+  explicit EvictionPolicy(size_t keys, double half_life = kHalfLife)
+      : half_life_(half_life), score_(keys, kNever) {}
 
   // A step (of one or more tokens) begins.
   void advance() { ++time_; }
@@ -34,6 +35,7 @@ class EvictionPolicy {
  private:
   static constexpr double kNever = -1e300;
 
+  double half_life_;
   double time_ = 0;
   std::vector<double> score_;
   std::set<std::pair<double, ExpertKey>> candidates_;

@@ -1,0 +1,192 @@
+#include "experts/cache_replay.h"
+
+#include <algorithm>
+#include <iterator>
+#include <limits>
+#include <set>
+#include <utility>
+
+#include "base/check.h"
+
+namespace flashmoe::experts {
+
+namespace {
+
+constexpr double kWarmUpShare = 0.25;  // of all rows
+
+// Each policy has EvictionPolicy's members, and `visit` also takes the visit's number.
+class Ours {
+ public:
+  Ours(size_t keys, double half_life) : policy_(keys, half_life) {}
+  void advance() { policy_.advance(); }
+  void visit(ExpertKey key, size_t) { policy_.visit(key); }
+  void add(ExpertKey key) { policy_.add(key); }
+  void remove(ExpertKey key) { policy_.remove(key); }
+  ExpertKey victim() const { return policy_.victim(); }
+
+ private:
+  EvictionPolicy policy_;
+};
+
+// The candidate of the lowest score goes.
+class ByScore {
+ public:
+  explicit ByScore(size_t keys) : score_(keys, Score{0, 0}) {}
+  void advance() {}
+  void add(ExpertKey key) { candidates_.insert({score_[index(key)], key}); }
+  void remove(ExpertKey key) { candidates_.erase({score_[index(key)], key}); }
+  ExpertKey victim() const { return candidates_.empty() ? -1 : candidates_.begin()->second; }
+
+ protected:
+  using Score = std::pair<int64_t, int64_t>;
+  static size_t index(ExpertKey key) { return static_cast<size_t>(key); }
+  Score score(ExpertKey key) const { return score_[index(key)]; }
+  void set_score(ExpertKey key, Score score) {
+    const bool candidate = candidates_.erase({score_[index(key)], key}) > 0;
+    score_[index(key)] = score;
+    if (candidate) candidates_.insert({score, key});
+  }
+
+ private:
+  std::vector<Score> score_;
+  std::set<std::pair<Score, ExpertKey>> candidates_;
+};
+
+class Lru : public ByScore {
+ public:
+  using ByScore::ByScore;
+  void visit(ExpertKey key, size_t visit) { set_score(key, {static_cast<int64_t>(visit), 0}); }
+};
+
+class Lfu : public ByScore {
+ public:
+  using ByScore::ByScore;
+  void visit(ExpertKey key, size_t visit) {
+    set_score(key, {score(key).first + 1, static_cast<int64_t>(visit)});
+  }
+};
+
+class Belady : public ByScore {
+ public:
+  Belady(size_t keys, std::vector<int64_t> next_uses)
+      : ByScore(keys), next_uses_(std::move(next_uses)) {}
+  void visit(ExpertKey key, size_t visit) { set_score(key, {-next_uses_[visit], 0}); }
+
+ private:
+  std::vector<int64_t> next_uses_;
+};
+
+}  // namespace
+
+double ReplayCount::hit_share() const {
+  return visits > 0 ? 1 - static_cast<double>(misses) / static_cast<double>(visits) : 0;
+}
+
+void ReplayCount::operator+=(const ReplayCount& other) {
+  visits += other.visits;
+  misses += other.misses;
+  first_touches += other.first_touches;
+}
+
+ReplayCount ReplayResult::all() const {
+  ReplayCount all = cold;
+  all += warm;
+  return all;
+}
+
+CacheReplay::CacheReplay(const RoutingTrace& trace)
+    : key_count_(static_cast<size_t>(trace.shape.keys())) {
+  const double warm_up_rows = kWarmUpShare * static_cast<double>(trace.rows());
+  int64_t rows = 0;
+  for (const TraceStep& step : trace.steps) {
+    const bool warm = static_cast<double>(rows) >= warm_up_rows;
+    rows += step.rows;
+    const int64_t width = step.rows * trace.shape.k;
+    for (int layer = 0; layer < trace.shape.layers; ++layer) {
+      const size_t begin = keys_.size();
+      const auto picks = step.picks.begin() + layer * width;
+      std::transform(picks, picks + width, std::back_inserter(keys_),
+                     [&](uint16_t expert) { return layer * trace.shape.experts + expert; });
+      std::sort(keys_.begin() + static_cast<ptrdiff_t>(begin), keys_.end());
+      keys_.erase(std::unique(keys_.begin() + static_cast<ptrdiff_t>(begin), keys_.end()),
+                  keys_.end());
+      groups_.push_back({begin, keys_.size(), layer == 0, warm});
+    }
+  }
+}
+
+std::vector<int64_t> CacheReplay::next_uses() const {
+  std::vector<int64_t> next(keys_.size());
+  std::vector<int64_t> soonest(key_count_, std::numeric_limits<int64_t>::max());
+  for (size_t g = groups_.size(); g-- > 0;) {
+    for (size_t i = groups_[g].begin; i < groups_[g].end; ++i) {
+      int64_t& use = soonest[static_cast<size_t>(keys_[i])];
+      next[i] = use;
+      use = static_cast<int64_t>(g);
+    }
+  }
+  return next;
+}
+
+template <typename Policy>
+ReplayResult CacheReplay::play(Policy policy, int64_t slots) const {
+  CHECK(slots >= 1);
+  ReplayResult result;
+  std::vector<bool> resident(key_count_), touched(key_count_);
+  int64_t used = 0;
+  std::vector<ExpertKey> pinned, misses;
+  const auto unpin = [&] {
+    for (const ExpertKey key : pinned) policy.add(key);
+    pinned.clear();
+  };
+  for (const Group& group : groups_) {
+    ReplayCount& count = group.warm ? result.warm : result.cold;
+    if (group.begins_step) policy.advance();
+    for (size_t i = group.begin; i < group.end; ++i) {
+      const ExpertKey key = keys_[i];
+      const size_t k = static_cast<size_t>(key);
+      policy.visit(key, i);
+      ++count.visits;
+      if (resident[k]) {
+        policy.remove(key);
+        pinned.push_back(key);
+      } else {
+        misses.push_back(key);
+        count.first_touches += touched[k] ? 0 : 1;
+      }
+      touched[k] = true;
+    }
+    count.misses += static_cast<int64_t>(misses.size());
+    for (const ExpertKey key : misses) {
+      if (used == slots) {
+        if (policy.victim() < 0) unpin();  // the layer's experts alone fill the cache
+        const ExpertKey victim = policy.victim();
+        policy.remove(victim);
+        resident[static_cast<size_t>(victim)] = false;
+        --used;
+      }
+      resident[static_cast<size_t>(key)] = true;
+      ++used;
+      pinned.push_back(key);
+    }
+    misses.clear();
+    unpin();
+  }
+  return result;
+}
+
+ReplayResult CacheReplay::run(ReplayPolicy policy, int64_t slots, double half_life) const {
+  switch (policy) {
+    case ReplayPolicy::kLru:
+      return play(Lru(key_count_), slots);
+    case ReplayPolicy::kLfu:
+      return play(Lfu(key_count_), slots);
+    case ReplayPolicy::kOurs:
+      return play(Ours(key_count_, half_life), slots);
+    case ReplayPolicy::kBelady:
+      break;
+  }
+  return play(Belady(key_count_, next_uses()), slots);
+}
+
+}  // namespace flashmoe::experts

@@ -1,0 +1,144 @@
+#include "experts/synthetic_routing.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <numeric>
+
+#include "base/check.h"
+
+namespace flashmoe::experts {
+
+namespace {
+
+constexpr double kSlowHalfLife = 12, kFastHalfLife = 1;  // rows
+constexpr float kSlowScale = 0.8f, kNoiseScale = 0.5f;
+constexpr float kEarlyLayers = 0.6f;
+
+// Normal numbers from 12 random bits: the quantiles of the normal distribution, evenly spaced.
+// Three come from one random number, at a fraction of the cost of a formula.
+constexpr int kNormalBits = 12;
+using NormalTable = std::array<float, 1 << kNormalBits>;
+
+const NormalTable& normal_table() {
+  static const NormalTable table = [] {
+    NormalTable t;
+    const size_t half = t.size() / 2;
+    for (size_t i = 0; i < half; ++i) {
+      const double p = (static_cast<double>(i) + 0.5) / static_cast<double>(t.size());
+      double low = -6, high = 0;
+      for (int step = 0; step < 40; ++step) {
+        const double middle = (low + high) / 2;
+        (0.5 * std::erfc(-middle / std::sqrt(2.0)) < p ? low : high) = middle;
+      }
+      t[i] = static_cast<float>(low);
+      t[t.size() - 1 - i] = -t[i];
+    }
+    return t;
+  }();
+  return table;
+}
+
+struct ThreeNormals {
+  float a, b, c;
+};
+
+ThreeNormals three_normals(const NormalTable& table, RandomBits& random) {
+  const uint64_t bits = random();
+  constexpr uint64_t kMask = (1 << kNormalBits) - 1;
+  return {table[bits & kMask], table[(bits >> kNormalBits) & kMask],
+          table[(bits >> (2 * kNormalBits)) & kMask]};
+}
+
+// x' = keep x + renew n keeps unit variance and halves the correlation every half-life.
+struct Decay {
+  float keep, renew;
+};
+
+Decay decay(double half_life) {
+  const double keep = std::exp2(-1 / half_life);
+  return {static_cast<float>(keep), static_cast<float>(std::sqrt(1 - keep * keep))};
+}
+
+// The experts of the k largest logits, largest first, the lowest id on ties.
+void pick_largest(std::span<const float> logits, std::span<kernels::Route> routes) {
+  const size_t k = routes.size();
+  size_t count = 0;
+  float least = 0;  // logit of the last pick, when there are k
+  for (size_t e = 0; e < logits.size(); ++e) {
+    const float logit = logits[e];
+    if (count == k && logit <= least) continue;
+    size_t at = count < k ? count++ : k - 1;
+    for (; at > 0 && logits[static_cast<size_t>(routes[at - 1].expert)] < logit; --at) {
+      routes[at].expert = routes[at - 1].expert;
+    }
+    routes[at].expert = static_cast<int32_t>(e);
+    least = logits[static_cast<size_t>(routes[count - 1].expert)];
+  }
+}
+
+}  // namespace
+
+SyntheticRouting::SyntheticRouting(const RoutingShape& shape, uint64_t seed)
+    : layers_(static_cast<size_t>(shape.layers)), logits_(static_cast<size_t>(shape.experts)) {
+  const size_t experts = static_cast<size_t>(shape.experts);
+  RandomBits seeds{seed};
+  for (int i = 0; i < shape.layers; ++i) {
+    Layer& layer = layers_[static_cast<size_t>(i)];
+    layer.random.state = seeds();
+    layer.structure = i < shape.layers / 4 ? kEarlyLayers : 1;
+    layer.liked.resize(experts);
+    layer.slow.resize(experts);
+    layer.fast.resize(experts);
+    for (size_t e = 0; e < experts; ++e) {
+      const ThreeNormals n = three_normals(normal_table(), layer.random);
+      layer.slow[e] = n.a;
+      layer.fast[e] = n.b;
+    }
+  }
+}
+
+void SyntheticRouting::advance(Layer* layer) {
+  static const Decay kSlow = decay(kSlowHalfLife), kFast = decay(kFastHalfLife);
+  const NormalTable& table = normal_table();
+  const float c = layer->structure;
+  RandomBits random = layer->random;
+  if (layer->row++ % kSessionRows == 0) {
+    for (float& liked : layer->liked) liked = c * three_normals(table, random).a;
+  }
+  for (size_t e = 0; e < logits_.size(); ++e) {
+    const ThreeNormals n = three_normals(table, random);
+    const float slow = layer->slow[e] = kSlow.keep * layer->slow[e] + kSlow.renew * n.a;
+    const float fast = layer->fast[e] = kFast.keep * layer->fast[e] + kFast.renew * n.b;
+    logits_[e] = layer->liked[e] + c * (kSlowScale * slow + fast) + kNoiseScale * n.c;
+  }
+  layer->random = random;
+}
+
+void SyntheticRouting::on_routes(int layer, std::span<kernels::Route> routes, int k) {
+  const size_t width = static_cast<size_t>(k);
+  CHECK(width <= logits_.size());
+  for (size_t begin = 0; begin < routes.size(); begin += width) {
+    advance(&layers_[static_cast<size_t>(layer)]);
+    pick_largest(logits_, routes.subspan(begin, width));
+  }
+}
+
+UniformRouting::UniformRouting(const RoutingShape& shape, uint64_t seed)
+    : random_{seed}, experts_(static_cast<size_t>(shape.experts)) {
+  std::iota(experts_.begin(), experts_.end(), 0);
+}
+
+void UniformRouting::on_routes(int /*layer*/, std::span<kernels::Route> routes, int k) {
+  const size_t width = static_cast<size_t>(k);
+  CHECK(width <= experts_.size());
+  for (size_t i = 0; i < routes.size(); ++i) {
+    // The first `width` steps of a shuffle of what an earlier shuffle left.
+    const size_t at = i % width;
+    const uint64_t left = experts_.size() - at;
+    std::swap(experts_[at], experts_[at + (((random_() >> 32) * left) >> 32)]);
+    routes[i].expert = experts_[at];
+  }
+}
+
+}  // namespace flashmoe::experts
