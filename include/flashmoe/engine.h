@@ -47,7 +47,8 @@ struct EngineOptions {
   std::optional<KvType> kv;   // storage of keys and values; default: f32 in ref, else f16
   int experts_per_token = 0;  // 0: as trained; fewer is faster, and lossy
   int max_sequences = 1;      // sessions whose state must fit at once
-  std::function<void(uint64_t done_bytes, uint64_t total_bytes)> progress;  // while loading
+  // Called while loading, several times a second; what it throws ends the loading.
+  std::function<void(uint64_t done_bytes, uint64_t total_bytes)> progress;
 };
 
 // How the memory budget is split, in bytes.

@@ -12,7 +12,7 @@
 namespace flashmoe {
 
 enum class ErrorCode {
-  kUsage,        // the command line or a request is wrong: exit code 2
+  kUsage,        // the command line or a request is wrong
   kNotFound,     // a file, model or tensor is not there
   kCorrupt,      // data that contradicts its format; the message names file and offset or tensor
   kUnsupported,  // valid, but not something this program can run
@@ -26,8 +26,12 @@ class Error : public std::runtime_error {
   Error(ErrorCode code, std::string message) : std::runtime_error(std::move(message)), code_(code) {}
 
   ErrorCode code() const { return code_; }
-  // The process exit code that this error calls for: 2 for usage, else 1.
-  int exit_code() const { return code_ == ErrorCode::kUsage ? 2 : 1; }
+  // The process exit code that this error calls for. A stop before there was a result counts as
+  // ended by Ctrl-C, as shells have it: 128 + SIGINT.
+  int exit_code() const {
+    if (code_ == ErrorCode::kCancelled) return 130;
+    return code_ == ErrorCode::kUsage ? 2 : 1;
+  }
 
  private:
   ErrorCode code_;

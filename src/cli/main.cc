@@ -18,7 +18,9 @@ constexpr const char* kAbout =
     "flashmoe runs mixture-of-experts language models larger than memory: dense weights stay\n"
     "resident, experts are read from disk as the router picks them.\n\n"
     "A MODEL is a folder with config.json and safetensors files, or org/name in the local Hugging\n"
-    "Face cache. Without one, commands use the small model that comes with flashmoe.";
+    "Face cache. Without one, commands use the small model that comes with flashmoe.\n\n"
+    "Ctrl-C ends an answer where it is, and any other command without output. Exit codes: 0, 1 for\n"
+    "a failure, 2 for a wrong command line, 130 for a stop before there was a result.";
 
 constexpr const char* kRunAbout =
     "Answers a prompt.\n\n"

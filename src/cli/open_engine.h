@@ -8,7 +8,7 @@
 
 namespace flashmoe::cli {
 
-// `folder` comes from model_folder.
+// `folder` comes from model_folder. Throws Error, kCancelled after a stop signal.
 std::unique_ptr<Engine> open_engine(const ModelOptions& options, const std::string& folder);
 
 }  // namespace flashmoe::cli

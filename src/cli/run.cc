@@ -8,6 +8,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "base/memory_info.h"
 #include "base/stop_signal.h"
 #include "cli/commands.h"
@@ -148,6 +149,7 @@ int run(const RunOptions& o) {
   text::StreamDecoder decoder(text.tokenizer(), true);
   std::string answer;
   const auto emit = [&](const std::string& piece) {
+    if (answer.empty() && !piece.empty()) log_debug("the answer begins");
     answer += piece;
     if (o.json) return;
     std::fwrite(piece.data(), 1, piece.size(), stdout);
@@ -177,7 +179,11 @@ int run(const RunOptions& o) {
   }
   flush_output();
   if (o.timing) fmt::print(stderr, "{}", report_text(report));
-  return 0;  // also after Ctrl-C: it stopped as it was asked to; --json says "cancelled"
+  // An answer cut short is still one, and --json says "cancelled"; no answer is not.
+  if (generation.finish == engine::FinishReason::kCancelled && generation.tokens.empty()) {
+    throw Error(ErrorCode::kCancelled, "stopped");
+  }
+  return 0;
 }
 
 }  // namespace flashmoe::cli

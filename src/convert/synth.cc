@@ -242,7 +242,7 @@ void write_weights(const std::vector<Part>& parts, const std::string& folder,
   uint64_t done_bytes = 0;
   size_t ready = stream.fill(pieces[0]);
   for (size_t i = 1; ready > 0; ++i) {
-    if (stop_requested()) throw_error(ErrorCode::kCancelled, "stopped; nothing was written");
+    if (stop_requested()) throw Error(ErrorCode::kCancelled, "stopped");
     std::future<size_t> next =
         std::async(std::launch::async, [&] { return stream.fill(pieces[i % 2]); });
     writer.write(std::span(pieces[(i - 1) % 2]).first(ready));

@@ -93,7 +93,7 @@ void TensorRewriter::write(const MlxTensor& tensor) {
 
   std::span<const std::byte> ready;  // codes to be written
   for (int64_t begin = 0; begin < rows; begin += batch_rows) {
-    if (stop_requested()) throw_error(ErrorCode::kCancelled, "stopped; nothing was written");
+    if (stop_requested()) throw Error(ErrorCode::kCancelled, "stopped");
     const int64_t count = std::min(batch_rows, rows - begin);
     std::vector<std::byte>& codes = codes_[(begin / batch_rows) % 2];
     const auto tasks = static_cast<int>((count + task_rows - 1) / task_rows);

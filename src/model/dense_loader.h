@@ -45,7 +45,8 @@ class DenseLoader {
   size_t prepared_bytes() const { return prepared_bytes_; }
   uint64_t file_bytes() const { return file_bytes_; }
 
-  // Returns the memory that the targets now point into.
+  // Returns the memory that the targets now point into. `progress` may be empty; it is called after
+  // each piece, and what it throws ends the loading.
   AlignedBuffer load(std::span<const io::File> files, kernels::Backend& backend,
                      size_t staging_bytes,
                      const std::function<void(uint64_t, uint64_t)>& progress) const;

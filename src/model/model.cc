@@ -89,7 +89,7 @@ void Model::forward(std::span<const Segment> segments, const StopCheck& stop) {
     backend_.embed(weights_.embedding, ids_, a_.x);
     for (int i = 0; i < config_.layers; ++i) {
       if (stop && stop()) {
-        throw Error(ErrorCode::kCancelled, "cancelled");
+        throw Error(ErrorCode::kCancelled, "stopped");
       }
       const LayerWeights& layer = weights_.layers[i];
       backend_.rms_norm(a_.x, layer.mixer_norm, rows_, hidden, config_.rms_eps, a_.normed);

@@ -1,8 +1,13 @@
 // Ctrl-C and a reader that goes away.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <chrono>
 #include <csignal>
 #include <thread>
 
+#include "tests/base/temp_folder.h"
 #include "tests/cli/flashmoe.h"
 
 namespace flashmoe::cli {
@@ -38,23 +43,30 @@ TEST_F(StopTest, CtrlCEndsAnAnswerCleanly) {
   }
 }
 
+// What was stopped before there was anything to show.
+void expect_stopped(const Outcome& outcome) {
+  EXPECT_EQ(outcome.exit_code, 130) << outcome;
+  EXPECT_TRUE(outcome.err.ends_with("flashmoe: stopped\n")) << outcome;
+}
+
 TEST_F(StopTest, CtrlCDuringALongPromptEndsIt) {
   std::string prompt;
   for (int i = 0; i < 1500; ++i) prompt += "word ";
-  ChildProcess child(command({"run", tiny_, "--raw", "--backend", "ref", "--json", "--chunk",
+  ChildProcess child(command({"run", "-v", tiny_, "--raw", "--backend", "ref", "--json", "--chunk",
                               "4096", "--threads", "1", "-n", "4000", "-p", prompt}));
-  // Nothing tells that it has begun; a second is enough to load this model.
-  std::this_thread::sleep_for(std::chrono::seconds(1));
+  ASSERT_TRUE(child.wait_for_error("loaded in")) << child.wait();
   const Clock::time_point asked = Clock::now();
   child.send(SIGINT);
   const Outcome outcome = child.wait();
   EXPECT_LT(Clock::now() - asked, std::chrono::seconds(5));
-  EXPECT_EQ(outcome.exit_code, 0) << outcome;
+  expect_stopped(outcome);
+  EXPECT_EQ(nlohmann::json::parse(outcome.out, nullptr, false)["finish_reason"], "cancelled")
+      << outcome;
 }
 
 TEST_F(StopTest, JsonOfAStoppedAnswerIsWhole) {
-  ChildProcess child(long_answer({"--json"}));
-  std::this_thread::sleep_for(std::chrono::seconds(1));
+  ChildProcess child(long_answer({"--json", "-v"}));
+  ASSERT_TRUE(child.wait_for_error("the answer begins")) << child.wait();
   child.send(SIGINT);
   const Outcome outcome = child.wait();
   EXPECT_EQ(outcome.exit_code, 0) << outcome;
@@ -62,6 +74,51 @@ TEST_F(StopTest, JsonOfAStoppedAnswerIsWhole) {
   ASSERT_FALSE(json.is_discarded()) << outcome;
   EXPECT_EQ(json["finish_reason"], "cancelled");
   EXPECT_EQ(json["tokens"].size(), json["generated_tokens"]);
+}
+
+// The system message comes from a pipe, so that the signal arrives just before the loading.
+TEST_F(StopTest, CtrlCEndsTheLoading) {
+  const TempFolder temp;
+  const std::string pipe = temp.file("system");
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  ChildProcess child(command({"run", "-v", tiny_, "hi", "--json", "--system", "@" + pipe}));
+  int writer = -1;
+  const Clock::time_point deadline = Clock::now() + std::chrono::seconds(20);
+  while (writer < 0 && Clock::now() < deadline) {  // no reader yet: ENXIO
+    writer = open(pipe.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+  }
+  ASSERT_GE(writer, 0) << child.wait();
+  child.send(SIGINT);
+  EXPECT_EQ(write(writer, "Be brief.", 9), 9);
+  close(writer);
+  const Outcome outcome = child.wait();
+  expect_stopped(outcome);
+  EXPECT_EQ(outcome.out, "");
+  EXPECT_EQ(outcome.err.find("loaded in"), std::string::npos) << outcome;
+}
+
+TEST_F(StopTest, StoppedLogitsLeaveNothing) {
+  const TempFolder temp;
+  std::string ids;
+  for (int i = 0; i < 2000; ++i) ids += "17\n";
+  const std::string file = temp.write("ids.txt", ids);
+  ChildProcess child(command({"logits", "-v", tiny_, "--ids", file, "--out", temp.file("out.npy"),
+                              "--backend", "ref", "--threads", "1"}));
+  ASSERT_TRUE(child.wait_for_error("loaded in")) << child.wait();
+  child.send(SIGINT);
+  expect_stopped(child.wait());
+  EXPECT_EQ(entries(temp.path()), 1u);
+}
+
+TEST(StopSynthTest, AStoppedModelLeavesNothing) {
+  const TempFolder temp;
+  ChildProcess child(
+      command({"synth", "qwen3.5-35b-a3b", temp.file("out"), "--layers", "1", "--bits", "2"}));
+  const Clock::time_point deadline = Clock::now() + std::chrono::seconds(20);
+  while (entries(temp.path()) == 0 && Clock::now() < deadline) std::this_thread::yield();
+  child.send(SIGTERM);
+  expect_stopped(child.wait());
+  EXPECT_EQ(entries(temp.path()), 0u);
 }
 
 TEST_F(StopTest, AReaderThatGoesAwayEndsItQuietly) {

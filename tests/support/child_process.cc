@@ -137,6 +137,12 @@ bool ChildProcess::wait_for_output(size_t bytes) {
   return outcome_.out.size() >= bytes;
 }
 
+bool ChildProcess::wait_for_error(std::string_view text) {
+  const auto is_there = [&] { return outcome_.err.find(text) != std::string::npos; };
+  while (!is_there() && err_ >= 0 && Clock::now() < deadline_) pump();
+  return is_there();
+}
+
 void ChildProcess::send(int signal) {
   CHECK(pid_ > 0);  // kill knows -1 as everybody
   kill(pid_, signal);

@@ -10,6 +10,7 @@
 #include <map>
 #include <ostream>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace flashmoe {
@@ -42,6 +43,8 @@ class ChildProcess {
   // Waits until so many bytes of standard output are there. False if it ended before or took too
   // long.
   bool wait_for_output(size_t bytes);
+  // The same until standard error holds `text`.
+  bool wait_for_error(std::string_view text);
   void send(int signal);
   // Nobody reads standard output any more, as behind `| head`.
   void close_output();
