@@ -125,19 +125,25 @@ void SyntheticRouting::on_routes(int layer, std::span<kernels::Route> routes, in
 }
 
 UniformRouting::UniformRouting(const RoutingShape& shape, uint64_t seed)
-    : random_{seed}, experts_(static_cast<size_t>(shape.experts)) {
-  std::iota(experts_.begin(), experts_.end(), 0);
+    : layers_(static_cast<size_t>(shape.layers)) {
+  RandomBits seeds{seed};
+  for (Layer& layer : layers_) {
+    layer.random.state = seeds();
+    layer.experts.resize(static_cast<size_t>(shape.experts));
+    std::iota(layer.experts.begin(), layer.experts.end(), 0);
+  }
 }
 
-void UniformRouting::on_routes(int /*layer*/, std::span<kernels::Route> routes, int k) {
+void UniformRouting::on_routes(int layer, std::span<kernels::Route> routes, int k) {
+  auto& [random, experts] = layers_[static_cast<size_t>(layer)];
   const size_t width = static_cast<size_t>(k);
-  CHECK(width <= experts_.size());
+  CHECK(width <= experts.size());
   for (size_t i = 0; i < routes.size(); ++i) {
     // The first `width` steps of a shuffle of what an earlier shuffle left.
     const size_t at = i % width;
-    const uint64_t left = experts_.size() - at;
-    std::swap(experts_[at], experts_[at + (((random_() >> 32) * left) >> 32)]);
-    routes[i].expert = experts_[at];
+    const uint64_t left = experts.size() - at;
+    std::swap(experts[at], experts[at + (((random() >> 32) * left) >> 32)]);
+    routes[i].expert = experts[at];
   }
 }
 

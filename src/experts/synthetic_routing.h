@@ -58,8 +58,11 @@ class UniformRouting final : public RouteTap {
   void on_routes(int layer, std::span<kernels::Route> routes, int k) override;
 
  private:
-  RandomBits random_;
-  std::vector<int32_t> experts_;  // a permutation
+  struct Layer {
+    RandomBits random;
+    std::vector<int32_t> experts;  // a permutation
+  };
+  std::vector<Layer> layers_;
 };
 
 }  // namespace flashmoe::experts
