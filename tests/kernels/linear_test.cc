@@ -17,7 +17,7 @@ namespace {
 
 using testing::TestMatrix;
 
-constexpr Isa kIsas[] = {Isa::kScalar, Isa::kAvx2, Isa::kAvx512};
+constexpr Isa kIsas[] = {Isa::kScalar, Isa::kAvx2, Isa::kAvx512, Isa::kNeon};
 constexpr float kUntouched = -12345.5f;
 
 // n activation rows in the form that a product takes.

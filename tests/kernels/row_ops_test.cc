@@ -152,7 +152,8 @@ TEST_P(RowOpsTest, Attention) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Isas, RowOpsTest, testing::Values(Isa::kScalar, Isa::kAvx2, Isa::kAvx512),
+INSTANTIATE_TEST_SUITE_P(Isas, RowOpsTest,
+                         testing::Values(Isa::kScalar, Isa::kAvx2, Isa::kAvx512, Isa::kNeon),
                          [](const auto& info) { return isa_name(info.param); });
 
 }  // namespace

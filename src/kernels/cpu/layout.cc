@@ -110,27 +110,31 @@ void put_scales(const std::byte* scales, int64_t groups, size_t group_bytes, std
   }
 }
 
+// How whole blocks are put together with the vectors of `isa`; null if one lane at a time.
+BlockFunction block_function([[maybe_unused]] Isa isa) {
+#if defined(__x86_64__)
+  if (isa != Isa::kScalar) return put_block_avx2;
+#elif defined(__aarch64__)
+  if (isa != Isa::kScalar) return put_block_neon;
+#endif
+  return nullptr;
+}
+
 // `count` rows from `row` on into their block.
-void prepare_affine(const FileMatrix& source, int64_t row, int count, [[maybe_unused]] Isa isa,
-                    std::byte* block) {
+void prepare_affine(const FileMatrix& source, int64_t row, int count, Isa isa, std::byte* block) {
   const Format& format = source.format;
   const int64_t cols = source.cols;
   const AffineShape shape(format);
   const size_t code_stride = format.code_bytes(cols), scale_stride = format.scale_bytes(cols);
   const size_t first = static_cast<size_t>(row);
   const std::byte* codes = source.codes + first * code_stride;
-  bool done = false;
-#if defined(__x86_64__)
-  if (isa != Isa::kScalar && count == kLanes) {
-    const std::byte* end = source.codes + static_cast<size_t>(source.rows) * code_stride;
-    put_block_avx2(format, cols, codes, code_stride, end, block);
-    done = true;
-  }
-#endif
+  const std::byte* end = source.codes + static_cast<size_t>(source.rows) * code_stride;
+  const BlockFunction put_block = count == kLanes ? block_function(isa) : nullptr;
+  if (put_block != nullptr) put_block(format, cols, codes, code_stride, end, block);
   const auto put = dtype_bytes(format.dtype) == 2 ? put_scales<2> : put_scales<4>;
   for (int lane = 0; lane < count; ++lane) {
     const size_t r = static_cast<size_t>(lane);
-    if (!done) put_codes(format, cols, codes + r * code_stride, block, lane);
+    if (put_block == nullptr) put_codes(format, cols, codes + r * code_stride, block, lane);
     const size_t at = (first + r) * scale_stride;
     const int64_t groups = cols / format.group;
     put(source.scales + at, groups, shape.group_bytes, block + shape.scales_at, lane);

@@ -14,6 +14,8 @@ const LinearKernels& linear_kernels(Isa isa) {
 #if defined(__x86_64__)
   if (isa == Isa::kAvx512) return kAvx512Linear;
   if (isa == Isa::kAvx2) return kAvx2Linear;
+#elif defined(__aarch64__)
+  if (isa == Isa::kNeon) return kNeonLinear;
 #endif
   return kScalarLinear;
 }

@@ -53,6 +53,8 @@ extern const RowOps kScalarRowOps;
 #if defined(__x86_64__)
 extern const RowOps kAvx2RowOps;
 extern const RowOps kAvx512RowOps;
+#elif defined(__aarch64__)
+extern const RowOps kNeonRowOps;
 #endif
 
 }  // namespace flashmoe::kernels::host
