@@ -73,7 +73,7 @@ struct EngineStats {
   uint64_t expert_hit_bytes = 0, expert_miss_bytes = 0;  // of these, in their file's format
   uint64_t disk_bytes = 0;  // read for experts, with what alignment added
   double dense_s = 0, attention_s = 0, delta_net_s = 0, router_s = 0;
-  double expert_read_s = 0;  // waiting for the disk with nothing left to compute
+  double expert_read_s = 0;       // waiting for the disk with nothing left to compute
   double expert_read_busy_s = 0;  // with reads in flight, also while something was computed
   double expert_compute_s = 0;
   int64_t rows = 0;  // tokens run
@@ -90,6 +90,7 @@ class Engine {
 
   int vocab() const;
   int64_t context() const;
+  int64_t max_context() const;  // the model's own limit
   int64_t chunk() const;
   const std::string& model_path() const;
   const MemoryPlan& plan() const;
@@ -149,6 +150,7 @@ class Session {
   // chunks. If it throws, the session holds what was committed so far.
   void sync(std::span<const int32_t> tokens, const StopCheck& stop = {});
 
+  const Engine& engine() const { return engine_; }
   const std::vector<int32_t>& tokens() const;
   std::span<const float> logits() const;  // [vocab] after the last token
 

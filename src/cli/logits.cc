@@ -11,12 +11,14 @@
 #include "cli/commands.h"
 #include "cli/locate.h"
 #include "cli/open_engine.h"
+#include "format/json_file.h"
+#include "model/config.h"
 
 namespace flashmoe::cli {
 
 namespace {
 
-std::vector<int32_t> parse_ids(std::string_view text, const std::string& path) {
+std::vector<int32_t> parse_ids(std::string_view text, const std::string& path, int vocab) {
   std::vector<int32_t> ids;
   int line_number = 0;
   while (!text.empty()) {
@@ -28,9 +30,11 @@ std::vector<int32_t> parse_ids(std::string_view text, const std::string& path) {
     if (line.empty()) continue;
     int32_t id = 0;
     const auto [rest, error] = std::from_chars(line.data(), line.data() + line.size(), id);
-    if (error != std::errc() || rest != line.data() + line.size() || id < 0) {
-      throw_error(ErrorCode::kCorrupt, "{}:{}: '{}' is no token id", path, line_number,
-                  line.substr(0, 40));
+    if (error != std::errc() || rest != line.data() + line.size() || id < 0 || id >= vocab) {
+      throw_error(ErrorCode::kCorrupt,
+                  "{}:{}: '{}' is no token id, which is a number from 0 to {} (the model's "
+                  "vocabulary)",
+                  path, line_number, line.substr(0, 40), vocab - 1);
     }
     ids.push_back(id);
   }
@@ -41,13 +45,16 @@ std::vector<int32_t> parse_ids(std::string_view text, const std::string& path) {
 }  // namespace
 
 int logits(const LogitsOptions& o) {
-  const std::vector<int32_t> ids = parse_ids(read_text(o.ids, "ids"), o.ids);
+  const std::string folder = model_folder(o.model.model);
+  const std::string config = folder + "/config.json";
+  const int vocab_size = model::parse_model_config(format::read_json_file(config), config).vocab;
+  const std::vector<int32_t> ids = parse_ids(read_text(o.ids, "ids"), o.ids, vocab_size);
   install_stop_signal();
   ModelOptions model = o.model;
   if (model.engine.context == 0) model.engine.context = static_cast<int64_t>(ids.size());
-  const std::unique_ptr<Engine> engine = open_engine(model, model_folder(model.model));
-  const size_t vocab = static_cast<size_t>(engine->vocab());
-  NpyWriter out(o.out, static_cast<int64_t>(ids.size()), engine->vocab());
+  const std::unique_ptr<Engine> engine = open_engine(model, folder);
+  const size_t vocab = static_cast<size_t>(vocab_size);
+  NpyWriter out(o.out, static_cast<int64_t>(ids.size()), vocab_size);
   Session session(*engine);
   constexpr size_t kRowsAtOnce = 16;
   std::vector<float> rows(kRowsAtOnce * vocab);

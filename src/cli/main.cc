@@ -1,9 +1,14 @@
 // The command line: what can be said, and what it means. The only file that knows CLI11.
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
 #include <cerrno>
+#include <charconv>
+#include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <exception>
+#include <limits>
 #include <string>
 
 #include "base/error.h"
@@ -30,6 +35,25 @@ constexpr const char* kRunAbout =
     "The prompt may also come from --file or a pipe. Sampling follows the model's\n"
     "generation_config.json unless options say otherwise.";
 
+// CLI11 itself takes -1 and what is too large for the largest number there is.
+const CLI::Validator kSeed(
+    [](std::string& text) {
+      uint64_t value = 0;
+      const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+      if (error == std::errc() && rest == text.data() + text.size()) return std::string();
+      return fmt::format("{} is no whole number from 0 to {}", text,
+                         std::numeric_limits<uint64_t>::max());
+    },
+    "");
+
+uint64_t memory_bytes(const std::string& size) {
+  try {
+    return parse_size(size);
+  } catch (const Error& error) {
+    throw_error(ErrorCode::kUsage, "--memory: {}", error.what());
+  }
+}
+
 void add_model_options(CLI::App& app, ModelOptions* o) {
   static const std::map<std::string, IoMode> kIo{{"auto", IoMode::kAuto},
                                                  {"uring", IoMode::kUring},
@@ -38,7 +62,7 @@ void add_model_options(CLI::App& app, ModelOptions* o) {
   static const std::map<std::string, KvType> kKv{{"f16", KvType::kF16}, {"f32", KvType::kF32}};
   EngineOptions& e = o->engine;
   app.add_option_function<std::string>(
-         "--memory", [&e](const std::string& size) { e.memory_bytes = parse_size(size); },
+         "--memory", [&e](const std::string& size) { e.memory_bytes = memory_bytes(size); },
          "All the memory that may be used, e.g. 16GiB (default: what is available, less headroom)")
       ->type_name("SIZE")
       ->group("Engine");
@@ -104,6 +128,7 @@ void add_run(CLI::App& app, RunOptions* o) {
   app.add_option("--frequency-penalty", o->frequency_penalty, "Taken off for each time used")
       ->group(kSampling);
   app.add_option("--seed", o->seed, "Equal seeds give equal answers (default: random)")
+      ->check(kSeed)
       ->group(kSampling);
   add_model_options(app, &o->model);
   app.add_flag("--timing", o->timing, "Afterwards, say where the time went, on standard error");
@@ -184,7 +209,8 @@ int parse_and_run(int argc, char** argv) {
       ->check(CLI::IsMember({2, 3, 4, 5, 6, 8, 16}));
   synth_app->add_option("--layers", synth_options.layers, "Only the first N layers (default: all)")
       ->check(CLI::Range(1, 1 << 16));
-  synth_app->add_option("--seed", synth_options.seed, "Equal seeds give equal files (default: 0)");
+  synth_app->add_option("--seed", synth_options.seed, "Equal seeds give equal files (default: 0)")
+      ->check(kSeed);
 
   try {
     app.parse(argc, argv);

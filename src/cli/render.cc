@@ -7,6 +7,7 @@
 #include "cli/commands.h"
 #include "cli/locate.h"
 #include "text/chat_template.h"
+#include "text/json_message.h"
 
 namespace flashmoe::cli {
 
@@ -15,7 +16,8 @@ int render(const RenderOptions& o) {
   try {
     variables = nlohmann::ordered_json::parse(read_text(o.context, "variables"));
   } catch (const nlohmann::json::exception& error) {
-    throw_error(ErrorCode::kCorrupt, "{}: {}", o.context, error.what());
+    throw_error(ErrorCode::kCorrupt, "{}: not valid JSON: {}", o.context,
+                text::json_message(error));
   }
   if (!variables.is_object()) {
     throw_error(ErrorCode::kUsage, "{}: the variables must be a JSON object", o.context);

@@ -30,6 +30,16 @@ struct Request {
   std::string prompt;
 };
 
+// A lone argument that looks like org/name may be a prompt after all.
+void check_lone_model(const std::string& argument) {
+  try {
+    model_folder(argument);
+  } catch (const Error& error) {
+    throw_error(error.code(), "{}; if it is the prompt: flashmoe run -p '{}'", error.what(),
+                argument);
+  }
+}
+
 // Sorts out which of [MODEL] [PROMPT] was given, and where the prompt comes from.
 Request find_request(const RunOptions& o) {
   Request request{o.model.model, ""};
@@ -47,6 +57,7 @@ Request find_request(const RunOptions& o) {
   } else if (given.size() == 1) {
     const bool is_model = request.model.empty() && (prompt || names_model(given[0]));
     if (is_model) {
+      if (!prompt && o.file.empty()) check_lone_model(given[0]);
       request.model = given[0];
     } else if (!prompt) {
       prompt = given[0];
@@ -156,8 +167,7 @@ int run(const RunOptions& o) {
     flush_output();
   };
   const engine::Generation generation = engine::generate(
-      session, prompt, engine->context(), options,
-      [&](int32_t token) { emit(decoder.push(token)); }, stop_requested);
+      session, prompt, options, [&](int32_t token) { emit(decoder.push(token)); }, stop_requested);
   emit(decoder.finish());
 
   const RunReport report{generation,

@@ -164,6 +164,7 @@ Engine::~Engine() = default;
 
 int Engine::vocab() const { return parts_->config.vocab; }
 int64_t Engine::context() const { return parts_->context; }
+int64_t Engine::max_context() const { return parts_->config.max_context; }
 int64_t Engine::chunk() const { return parts_->chunk; }
 const std::string& Engine::model_path() const { return parts_->model_path; }
 const MemoryPlan& Engine::plan() const { return parts_->plan; }

@@ -58,14 +58,21 @@ const char* finish_reason_name(FinishReason reason) {
   return "cancelled";
 }
 
-Generation generate(Session& session, std::span<const int32_t> prompt, int64_t context,
+Generation generate(Session& session, std::span<const int32_t> prompt,
                     const GenerateOptions& options, const TokenSink& sink, const StopCheck& stop) {
+  const int64_t context = session.engine().context();
   const int64_t room = context - static_cast<int64_t>(prompt.size());
+  if (room < 1 && context == session.engine().max_context()) {
+    throw_error(ErrorCode::kUsage,
+                "the prompt is {} tokens long, and the context holds {}, which is the model's own "
+                "limit; shorten the prompt",
+                prompt.size(), context);
+  }
   if (room < 1) {
     throw_error(ErrorCode::kUsage,
-                "the prompt is {} tokens long, and the context holds {}; raise --context or "
-                "shorten the prompt",
-                prompt.size(), context);
+                "the prompt is {} tokens long, and the context holds {}; raise --context (the "
+                "model's own limit is {}) or shorten the prompt",
+                prompt.size(), context, session.engine().max_context());
   }
   const int64_t limit = options.max_tokens < 0 ? room : std::min(options.max_tokens, room);
   Sampler sampler(options.sampling);

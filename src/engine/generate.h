@@ -45,7 +45,7 @@ using TokenSink = std::function<void(int32_t token)>;
 // Runs the prompt (not empty) and generates. A stop while it works ends the generation with
 // kCancelled; what was generated so far is kept. Throws Error kUsage when the prompt does not fit
 // the context.
-Generation generate(Session& session, std::span<const int32_t> prompt, int64_t context,
+Generation generate(Session& session, std::span<const int32_t> prompt,
                     const GenerateOptions& options, const TokenSink& sink, const StopCheck& stop);
 
 }  // namespace flashmoe::engine

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "text/json_message.h"
 
 namespace flashmoe::text {
 namespace {
@@ -104,7 +105,7 @@ class Reader final : public Json::json_sax_t {
   }
 
   bool parse_error(size_t, const std::string&, const Json::exception& e) override {
-    throw_error(ErrorCode::kCorrupt, "{}: not valid JSON: {}", name_, e.what());
+    throw_error(ErrorCode::kCorrupt, "{}: not valid JSON: {}", name_, json_message(e));
   }
 
  private:

@@ -14,6 +14,12 @@ namespace fs = std::filesystem;
 TEST(MissingModelTest, NamesTheCommandThatFetchesIt) {
   expect_failure(flashmoe({"run", "Qwen/Qwen3-30B-A3B", "hi"}),
                  {"Qwen/Qwen3-30B-A3B", "/nonexistent/hub", "hf download Qwen/Qwen3-30B-A3B"});
+  // Alone it may be meant as a prompt; piped text does not change that.
+  for (const char* input : {"", "hi"}) {
+    expect_failure(flashmoe({"run", "yes/no"}, input),
+                   {"yes/no: is no folder", "/nonexistent/hub", "hf download yes/no",
+                    "flashmoe run -p 'yes/no'"});
+  }
   const TempFolder cache;
   fs::create_directories(cache.file("hub/models--Qwen--Qwen3-30B-A3B/snapshots"));
   expect_failure(flashmoe({"inspect", "Qwen/Qwen3-30B-A3B"}, "",

@@ -58,10 +58,7 @@ class LogitsTest : public testing::Test {
   // A refusal that leaves nothing but the ids.
   void expect_refused(const std::string& text, const std::vector<std::string>& parts) {
     const Outcome outcome = logits(temp_.write("ids.txt", text));
-    EXPECT_NE(outcome.exit_code, 0) << outcome;
-    for (const std::string& part : parts) {
-      EXPECT_NE(outcome.err.find(part), std::string::npos) << part << " in " << outcome;
-    }
+    expect_failure(outcome, parts);
     EXPECT_EQ(entries(temp_.path()), 1u);
   }
 
@@ -100,7 +97,11 @@ TEST_F(LogitsTest, RefusesBadIds) {
   expect_refused("1 2 3\n", {"ids.txt:1", "'1 2 3' is no token id"});
   expect_refused("99999999999\n", {"ids.txt:1", "is no token id"});
   expect_refused("", {"ids.txt", "no token ids"});
-  expect_refused("1\n100000\n", {"100000", "vocabulary"});
+  // The one beyond the last; before anything is loaded, so even a budget that is too small is not
+  // noticed.
+  const std::string ids = temp_.write("ids.txt", "0\n\n128\n");
+  expect_failure(logits(ids, {"--memory", "1K"}), {"ids.txt:3", "'128'", "0 to 127"});
+  expect_refused("1\n100000\n", {"ids.txt:2", "'100000'", "0 to ", "vocabulary"});
 }
 
 TEST_F(LogitsTest, RefusesFilesThatCannotBe) {

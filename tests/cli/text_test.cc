@@ -57,16 +57,26 @@ TEST_F(TokenizeTest, BytesThatAreNoTextBecomeReplacementCharacters) {
 }
 
 TEST_F(TokenizeTest, RefusesWhatIsNoArrayOfIds) {
-  for (const char* input : {"", "hello", "{}", "[\"a\"]", "[1, [2]]", "[1", "17"}) {
-    expect_usage_error(flashmoe({"tokenize", tiny_, "--decode"}, input),
-                       {"JSON array of token ids"});
+  const auto decode = [&](const char* input) {
+    return flashmoe({"tokenize", tiny_, "--decode"}, input);
+  };
+  for (const char* input : {"", "hello", "{}", "[1", "17"}) {
+    expect_failure(decode(input), {"standard input", "JSON array of token ids"});
   }
+  const char* range = "0 to 2147483647";
+  expect_failure(decode("[\"a\"]"), {"standard input", "element 0", "\"a\"", range});
+  expect_failure(decode("[1, [2]]"), {"element 1", "[2]", range});
+  expect_failure(decode("[1, 2, 1.5]"), {"element 2", "1.5", range});
+  expect_failure(decode("[99999999999]"), {"element 0", "99999999999", range});
+  expect_failure(decode("[2147483648]"), {"element 0", "2147483648", range});
+  expect_failure(decode("[1, -1]"), {"element 1", "-1", range});
 }
 
 TEST(TokenizeFailureTest, NamesTheFile) {
   const TempFolder temp;
-  expect_failure(flashmoe({"tokenize", temp.write("tokenizer.json", "{\"version\": 1")}),
-                 {"tokenizer.json"});
+  const Outcome broken = flashmoe({"tokenize", temp.write("tokenizer.json", "{\"version\": 1")});
+  expect_failure(broken, {"tokenizer.json: not valid JSON: parse error at line 1, column 14"});
+  EXPECT_EQ(broken.err.find("json.exception"), std::string::npos) << broken;
   expect_failure(flashmoe({"tokenize", temp.file("absent.json")}), {"absent.json"});
 }
 
@@ -100,7 +110,9 @@ TEST_F(RenderTest, SaysWhyATemplateFails) {
 }
 
 TEST_F(RenderTest, SaysWhyVariablesAreNotUsable) {
-  expect_failure(render("a", "{\"messages\": ["), {"context.json", "line 1"});
+  const Outcome broken = render("a", "{\"messages\": [");
+  expect_failure(broken, {"context.json: not valid JSON: parse error at line 1, column 15"});
+  EXPECT_EQ(broken.err.find("json.exception"), std::string::npos) << broken;
   expect_usage_error(render("a", "[]"), {"context.json", "JSON object"});
   const std::string jinja = temp_.write("template.jinja", "a");
   expect_failure(flashmoe({"render", jinja, "--context", temp_.file("absent.json")}),

@@ -32,7 +32,7 @@ TEST(UsageTest, UnknownWords) {
 TEST(UsageTest, NoPrompt) {
   const std::vector<std::string> parts = {"no prompt", "flashmoe run \"Explain"};
   expect_usage_error(flashmoe({"run"}), parts);
-  expect_usage_error(flashmoe({"run", "org/name"}), parts);
+  expect_usage_error(flashmoe({"run", golden_models() / "qwen3_moe_split_bf16"}), parts);
   expect_usage_error(flashmoe({"run", "--prompt", ""}), parts);
   const TempFolder temp;
   expect_usage_error(flashmoe({"run", "--file", temp.write("empty.txt", "")}), parts);
@@ -52,9 +52,9 @@ TEST(UsageTest, BadValues) {
   };
   expect_usage_error(run({"--think", "nonsense"}), {"--think", "nonsense", "on, off"});
   expect_usage_error(run({"--think", "-1"}), {"--think", "-1"});
-  expect_usage_error(run({"--memory", "12x"}), {"12x", "16GiB"});
-  expect_usage_error(run({"--memory", "-1G"}), {"-1G", "16GiB"});
-  expect_usage_error(run({"--memory", ""}), {"16GiB"});
+  expect_usage_error(run({"--memory", "12x"}), {"--memory", "12x", "16GiB"});
+  expect_usage_error(run({"--memory", "-1G"}), {"--memory", "-1G", "16GiB"});
+  expect_usage_error(run({"--memory", ""}), {"--memory", "16GiB"});
   expect_usage_error(run({"--chunk", "0"}), {"--chunk", "1"});
   expect_usage_error(run({"--context", "0"}), {"--context", "1"});
   expect_usage_error(run({"--threads", "0"}), {"--threads", "1"});
@@ -66,6 +66,10 @@ TEST(UsageTest, BadValues) {
   expect_usage_error(run({"-n", "-3"}), {"--tokens"});
   expect_usage_error(run({"--temp", "warm"}), {"--temp", "warm"});
   expect_usage_error(run({"--seed", "x"}), {"--seed", "x"});
+  expect_usage_error(run({"--seed", "-1"}), {"--seed", "-1"});
+  expect_usage_error(run({"--seed", "18446744073709551616"}), {"--seed", "18446744073709551616"});
+  expect_usage_error(flashmoe({"synth", "qwen3.5-35b-a3b", "/nonexistent/out", "--seed", "-1"}),
+                     {"--seed", "-1"});
   expect_usage_error(run({"--raw", "--system", "x"}), {"--raw", "--system"});
   expect_usage_error(run({"--raw", "--think", "on"}), {"--raw", "--think"});
 }
@@ -81,7 +85,12 @@ class ModelUsageTest : public TinyModelTest {
 TEST_F(ModelUsageTest, BeyondTheModel) {
   expect_usage_error(run({"--context", "8193"}), {"8193", "limit is 8192"});
   expect_usage_error(run({"-k", "33"}), {"33", "32"});
-  expect_usage_error(run({"--context", "4"}), {"context", "4"});
+  expect_usage_error(run({"--context", "4"}), {"holds 4", "raise --context", "limit is 8192"});
+  std::string prompt;
+  for (int i = 0; i < 9000; ++i) prompt += "word ";
+  const Outcome outcome = flashmoe({"run", tiny_, "--raw", "--file", "-"}, prompt);
+  expect_usage_error(outcome, {"holds 8192", "the model's own limit", "shorten"});
+  EXPECT_EQ(outcome.err.find("raise"), std::string::npos) << outcome;
 }
 
 TEST_F(ModelUsageTest, SamplingOutOfRange) {
