@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "base/error.h"
+#include "base/program_path.h"
 #include "format/locate.h"
 
 namespace flashmoe::cli {
@@ -18,7 +19,7 @@ namespace {
 // From the program's own place: <source>/build/<preset>/flashmoe or <prefix>/bin/flashmoe.
 std::string embedded_model() {
   std::error_code error;
-  const fs::path bin = fs::read_symlink("/proc/self/exe", error).parent_path();
+  const fs::path bin = fs::path(program_path()).parent_path();
   for (const char* relative : {"../../models/tiny", "../share/flashmoe/models/tiny"}) {
     const fs::path folder = (bin / relative).lexically_normal();
     if (fs::exists(folder / "config.json", error)) return folder.string();

@@ -1,36 +1,26 @@
 #include "io/file.h"
 
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <bit>
 #include <cerrno>
 #include <cstring>
 #include <utility>
 
 #include "base/aligned_buffer.h"
 #include "base/error.h"
+#include "io/open_direct.h"
 
 namespace flashmoe::io {
 namespace {
 
-constexpr size_t kDefaultAlignment = 4096;  // enough for every disk with blocks of up to a page
 constexpr size_t kBounceBytes = size_t{1} << 20;
 constexpr size_t kMaxReadBytes = size_t{1} << 30;  // systems stop somewhat below 2 GiB
 
 [[noreturn]] void cannot_open(const std::string& path, int error) {
   throw_error(error == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo, "{}: cannot be opened: {}",
               path, std::strerror(error));
-}
-
-int open_for_reading(const std::string& path, int flags) {
-  int fd;
-  do {
-    fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | flags);
-  } while (fd < 0 && errno == EINTR);
-  return fd;
 }
 
 ssize_t read_at(int fd, uint64_t offset, size_t bytes, std::byte* destination) {
@@ -40,37 +30,6 @@ ssize_t read_at(int fd, uint64_t offset, size_t bytes, std::byte* destination) {
   } while (n < 0 && errno == EINTR);
   return n;
 }
-
-#ifdef __APPLE__
-
-int open_direct(const std::string& path) {
-  const int fd = open_for_reading(path, 0);
-  if (fd >= 0) fcntl(fd, F_NOCACHE, 1);
-  return fd;
-}
-
-size_t direct_alignment(int) { return kDefaultAlignment; }
-
-#else
-
-int open_direct(const std::string& path) { return open_for_reading(path, O_DIRECT); }
-
-// 0 when the file system says that it has no direct reads.
-size_t direct_alignment(int fd) {
-#ifdef STATX_DIOALIGN
-  struct statx info = {};
-  if (statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &info) == 0 &&
-      (info.stx_mask & STATX_DIOALIGN) != 0) {
-    const size_t alignment = std::max(info.stx_dio_mem_align, info.stx_dio_offset_align);
-    if (alignment == 0 || std::has_single_bit(alignment)) return alignment;
-  }
-#else
-  static_cast<void>(fd);
-#endif
-  return kDefaultAlignment;
-}
-
-#endif
 
 bool is_aligned(uint64_t offset, size_t bytes, const std::byte* destination, size_t alignment) {
   return ((offset | bytes | reinterpret_cast<uintptr_t>(destination)) & (alignment - 1)) == 0;
