@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "flashmoe/engine.h"
 
@@ -31,6 +32,8 @@ struct RunOptions {
   std::optional<int> top_k;
   std::optional<uint64_t> seed;
   bool timing = false;
+  bool experts_report = false;
+  std::string record_routing;  // path of the trace to write; empty: none
   bool json = false;
 };
 int run(const RunOptions& options);
@@ -77,6 +80,20 @@ struct SynthCommandOptions {
   uint64_t seed = 0;
 };
 int synth(const SynthCommandOptions& options);
+
+struct BenchCommandOptions {
+  std::string bench;  // "decode", …
+  ModelOptions model;
+  std::string routing = "model";
+  std::vector<std::string> caches;  // of `cache`: shares or sizes
+  int64_t tokens = 0, batch = 1;
+  int repeat = 3;
+  uint64_t seed = 1;
+  bool json = false;
+  std::string results;  // the history to add a row to; empty: none
+  std::string verdict = "keep", note;
+};
+int bench(const BenchCommandOptions& options);
 
 // Writes out what stands in standard output's buffer; Error kIo when that fails, e.g. on a full
 // disk. main calls it after every command.

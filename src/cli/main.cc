@@ -1,4 +1,5 @@
-// The command line: what can be said, and what it means. The only file that knows CLI11.
+// The command line: what can be said, and what it means. Only this file and the parse_*.cc
+// beside it know CLI11.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -15,6 +16,7 @@
 #include "base/format_units.h"
 #include "base/log.h"
 #include "cli/commands.h"
+#include "cli/parse.h"
 
 namespace flashmoe::cli {
 namespace {
@@ -24,8 +26,8 @@ constexpr const char* kAbout =
     "resident, experts are read from disk as the router picks them.\n\n"
     "A MODEL is a folder with config.json and safetensors files, or org/name in the local Hugging\n"
     "Face cache. Without one, commands use the small model that comes with flashmoe.\n\n"
-    "Ctrl-C ends an answer where it is, and any other command without output. Exit codes: 0, 1 for\n"
-    "a failure, 2 for a wrong command line, 130 for a stop before there was a result.";
+    "Ctrl-C ends an answer where it is, and any other command without output. Exit codes: 0, 1\n"
+    "for a failure, 2 for a wrong command line, 130 for a stop before there was a result.";
 
 constexpr const char* kRunAbout =
     "Answers a prompt.\n\n"
@@ -45,56 +47,6 @@ const CLI::Validator kSeed(
                          std::numeric_limits<uint64_t>::max());
     },
     "");
-
-uint64_t memory_bytes(const std::string& size) {
-  try {
-    return parse_size(size);
-  } catch (const Error& error) {
-    throw_error(ErrorCode::kUsage, "--memory: {}", error.what());
-  }
-}
-
-void add_model_options(CLI::App& app, ModelOptions* o) {
-  static const std::map<std::string, IoMode> kIo{{"auto", IoMode::kAuto},
-                                                 {"uring", IoMode::kUring},
-                                                 {"pread", IoMode::kPread},
-                                                 {"buffered", IoMode::kBuffered}};
-  static const std::map<std::string, KvType> kKv{{"f16", KvType::kF16}, {"f32", KvType::kF32}};
-  EngineOptions& e = o->engine;
-  app.add_option_function<std::string>(
-         "--memory", [&e](const std::string& size) { e.memory_bytes = memory_bytes(size); },
-         "All the memory that may be used, e.g. 16GiB (default: what is available, less headroom)")
-      ->type_name("SIZE")
-      ->group("Engine");
-  app.add_option_function<std::string>(
-         "--io", [&e](const std::string& name) { e.io = kIo.at(name); },
-         "How experts are read: auto, uring, pread, or buffered (pread through the page cache)")
-      ->check(CLI::IsMember({"auto", "uring", "pread", "buffered"}))
-      ->group("Engine");
-  app.add_option("--threads", e.threads, "Threads that compute (default: one for each CPU)")
-      ->check(CLI::Range(1, 1024))
-      ->group("Engine");
-  app.add_option("--backend", e.backend,
-                 "cpu: fast, rounds activations to 8 bits; ref: plain float32, slow and exact")
-      ->check(CLI::IsMember({"cpu", "ref"}))
-      ->group("Engine");
-  app.add_option("--context", e.context,
-                 "Tokens of prompt and answer together (default: 8192, or the model's limit)")
-      ->check(CLI::Range(1, 1 << 30))
-      ->group("Engine");
-  app.add_option("--chunk", e.chunk, "Prompt tokens of one step (default: 256)")
-      ->check(CLI::Range(1, 1 << 20))
-      ->group("Engine");
-  app.add_option_function<std::string>(
-         "--kv", [&e](const std::string& name) { e.kv = kKv.at(name); },
-         "Storage of keys and values: f16 or f32 (default: f16; f32 with --backend ref)")
-      ->check(CLI::IsMember({"f16", "f32"}))
-      ->group("Engine");
-  app.add_option("-k,--experts", e.experts_per_token,
-                 "Experts for each token (default: as trained; fewer is faster, and lossy)")
-      ->check(CLI::Range(1, 1 << 16))
-      ->group("Engine");
-}
 
 void add_run(CLI::App& app, RunOptions* o) {
   app.add_option("MODEL", o->first, "Folder or org/name (default: the embedded model)");
@@ -132,6 +84,11 @@ void add_run(CLI::App& app, RunOptions* o) {
       ->group(kSampling);
   add_model_options(app, &o->model);
   app.add_flag("--timing", o->timing, "Afterwards, say where the time went, on standard error");
+  app.add_flag("--experts-report", o->experts_report,
+               "Afterwards, say which experts were used, how evenly and how soon again");
+  app.add_option("--record-routing", o->record_routing,
+                 "Write which experts were picked, for flashmoe bench --routing trace:FILE")
+      ->type_name("FILE");
   app.add_flag("--json", o->json, "Print one JSON object instead of text");
 }
 
@@ -212,6 +169,9 @@ int parse_and_run(int argc, char** argv) {
   synth_app->add_option("--seed", synth_options.seed, "Equal seeds give equal files (default: 0)")
       ->check(kSeed);
 
+  BenchCommandOptions bench_options;
+  CLI::App* bench_app = add_bench(app, &bench_options);
+
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {  // --help, --version
@@ -223,8 +183,8 @@ int parse_and_run(int argc, char** argv) {
   set_log_level(quiet ? LogLevel::kQuiet : verbose ? LogLevel::kDebug : LogLevel::kInfo);
   if (app.get_subcommands().empty()) {
     throw Error(ErrorCode::kUsage,
-                "no command was given: run, inspect, logits, tokenize, render, quantize or "
-                "synth; flashmoe --help says more");
+                "no command was given: run, inspect, logits, tokenize, render, quantize, "
+                "synth or bench; flashmoe --help says more");
   }
   if (run_app->parsed()) return run(run_options);
   if (inspect_app->parsed()) return inspect(inspect_options);
@@ -232,6 +192,7 @@ int parse_and_run(int argc, char** argv) {
   if (tokenize_app->parsed()) return tokenize(tokenize_options);
   if (render_app->parsed()) return render(render_options);
   if (quantize_app->parsed()) return quantize(quantize_options);
+  if (bench_app->parsed()) return bench(bench_options);
   return synth(synth_options);
 }
 

@@ -1,6 +1,7 @@
 #include "flashmoe/engine.h"
 
 #include <algorithm>
+#include <string_view>
 #include <thread>
 #include <utility>
 
@@ -120,12 +121,26 @@ std::unique_ptr<Engine::Parts> plan_engine(const EngineOptions& options, const O
 
   p->queue = io::make_read_queue(io.kind);
   p->io_name = fmt::format("{}, {}", p->queue->name(), direct ? "direct" : "buffered");
+  p->io_mode = !direct                                         ? IoMode::kBuffered
+               : std::string_view(p->queue->name()) == "uring" ? IoMode::kUring
+                                                               : IoMode::kPread;
   if (io.access == io::Access::kDirect && !direct) {
     p->notes.push_back(
         "the file system has no direct reads; experts are read through the page cache");
   }
   if (hooks.wrap_queue) p->queue = hooks.wrap_queue(std::move(p->queue));
   return p;
+}
+
+ExpertPlace typical_expert(const Engine::Parts& parts) {
+  const experts::ExpertIndex& index = parts.weights_plan->expert_index();
+  for (int layer = 0; layer < index.layers(); ++layer) {
+    if (index.layer(layer).parts.empty()) continue;
+    const experts::ExpertReads reads = index.reads(index.key(layer, 0), 1);
+    return {parts.checkpoint->files()[static_cast<size_t>(reads.reads[0].file)],
+            index.expert_bytes(layer)};
+  }
+  return {};
 }
 
 void make_runner(Engine::Parts* p) {
@@ -141,16 +156,20 @@ void make_runner(Engine::Parts* p) {
   p->runner = std::make_unique<experts::StreamedMoe>(index, *p->cache, *p->loader, *p->backend);
 }
 
-std::unique_ptr<Engine> open_engine(const EngineOptions& options, const OpenHooks& hooks) {
-  std::unique_ptr<Engine::Parts> p = plan_engine(options, hooks);
+std::unique_ptr<Engine> load_engine(std::unique_ptr<Engine::Parts> p,
+                                    const LoadProgress& progress) {
   p->weights = p->weights_plan->load(open_files(*p->checkpoint, io::Access::kBuffered), *p->backend,
-                                     options.progress);
+                                     progress);
   make_runner(p.get());
   p->pages = std::make_unique<model::PagePool>(
       p->state_shape.page_bytes(), pool_pages(p->state_shape, p->context, p->sequences));
   p->model = std::make_unique<model::Model>(p->config, p->state_shape, *p->weights, *p->backend,
                                             *p->runner, p->rows_at_once);
   return std::make_unique<Engine>(std::move(p));
+}
+
+std::unique_ptr<Engine> open_engine(const EngineOptions& options, const OpenHooks& hooks) {
+  return load_engine(plan_engine(options, hooks), options.progress);
 }
 
 }  // namespace engine

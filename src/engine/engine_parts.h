@@ -27,7 +27,8 @@ struct Engine::Parts {
   std::vector<std::string> notes;
   std::string model_path;
   std::string io_name;
-  uint64_t dense_file_bytes = 0;  // of dense weights that each step reads
+  IoMode io_mode = IoMode::kAuto;  // which of the others it has become
+  uint64_t dense_file_bytes = 0;   // of dense weights that each step reads
 
   std::unique_ptr<ThreadPool> pool;
   std::unique_ptr<format::Checkpoint> checkpoint;
@@ -71,6 +72,17 @@ std::unique_ptr<Engine> open_engine(const EngineOptions& options, const OpenHook
 // there is everything up to the read queue but the weights.
 std::unique_ptr<Engine::Parts> plan_engine(const EngineOptions& options,
                                            const OpenHooks& hooks = {});
+using LoadProgress = std::function<void(uint64_t done_bytes, uint64_t total_bytes)>;
+std::unique_ptr<Engine> load_engine(std::unique_ptr<Engine::Parts> parts,
+                                    const LoadProgress& progress);
+
+// An expert that stands for all when their reading is measured.
+struct ExpertPlace {
+  std::string path;  // the file that holds it
+  size_t bytes = 0;  // what is read for it
+};
+ExpertPlace typical_expert(const Engine::Parts& parts);  // empty in a model without experts
+
 // Adds cache, loader and runner to parts from plan_engine.
 void make_runner(Engine::Parts* parts);
 

@@ -14,8 +14,8 @@ struct ProbeLoops {
   // A sum over data [bytes], a multiple of kSumStep; reading it is all that takes time.
   uint64_t (*sum)(const std::byte* data, size_t bytes) noexcept;
   // `rounds` times ops_per_round int8 operations, as the products of these instruction sets do
-  // them; a multiply-add counts as two. Returns something that depends on all of them.
-  uint64_t (*multiply_add)(int64_t rounds) noexcept;
+  // them; a multiply-add counts as two.
+  void (*multiply_add)(int64_t rounds) noexcept;
   int64_t ops_per_round;
 };
 

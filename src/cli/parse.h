@@ -1,0 +1,17 @@
+// Parts of the command line that are more than a few lines. Owns the names and help of options, not
+// what they mean.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+#include "cli/commands.h"
+
+namespace flashmoe::cli {
+
+// The options of every command that runs a model, but for the model itself.
+void add_model_options(CLI::App& app, ModelOptions* options);
+
+// `flashmoe bench` with its benchmarks; options->bench is filled in by parsing.
+CLI::App* add_bench(CLI::App& app, BenchCommandOptions* options);
+
+}  // namespace flashmoe::cli

@@ -1,0 +1,64 @@
+#include <map>
+#include <string>
+
+#include "base/error.h"
+#include "base/format_units.h"
+#include "cli/parse.h"
+
+namespace flashmoe::cli {
+
+namespace {
+
+uint64_t memory_bytes(const std::string& size) {
+  try {
+    return parse_size(size);
+  } catch (const Error& error) {
+    throw_error(ErrorCode::kUsage, "--memory: {}", error.what());
+  }
+}
+
+}  // namespace
+
+void add_model_options(CLI::App& app, ModelOptions* o) {
+  static const std::map<std::string, IoMode> kIo{{"auto", IoMode::kAuto},
+                                                 {"uring", IoMode::kUring},
+                                                 {"pread", IoMode::kPread},
+                                                 {"buffered", IoMode::kBuffered}};
+  static const std::map<std::string, KvType> kKv{{"f16", KvType::kF16}, {"f32", KvType::kF32}};
+  EngineOptions& e = o->engine;
+  app.add_option_function<std::string>(
+         "--memory", [&e](const std::string& size) { e.memory_bytes = memory_bytes(size); },
+         "All the memory that may be used, e.g. 16GiB (default: what is available, less headroom)")
+      ->type_name("SIZE")
+      ->group("Engine");
+  app.add_option_function<std::string>(
+         "--io", [&e](const std::string& name) { e.io = kIo.at(name); },
+         "How experts are read: auto, uring, pread, or buffered (pread through the page cache)")
+      ->check(CLI::IsMember({"auto", "uring", "pread", "buffered"}))
+      ->group("Engine");
+  app.add_option("--threads", e.threads, "Threads that compute (default: one for each CPU)")
+      ->check(CLI::Range(1, 1024))
+      ->group("Engine");
+  app.add_option("--backend", e.backend,
+                 "cpu: fast, rounds activations to 8 bits; ref: plain float32, slow and exact")
+      ->check(CLI::IsMember({"cpu", "ref"}))
+      ->group("Engine");
+  app.add_option("--context", e.context,
+                 "Tokens of prompt and answer together (default: 8192, or the model's limit)")
+      ->check(CLI::Range(1, 1 << 30))
+      ->group("Engine");
+  app.add_option("--chunk", e.chunk, "Prompt tokens of one step (default: 256)")
+      ->check(CLI::Range(1, 1 << 20))
+      ->group("Engine");
+  app.add_option_function<std::string>(
+         "--kv", [&e](const std::string& name) { e.kv = kKv.at(name); },
+         "Storage of keys and values: f16 or f32 (default: f16; f32 with --backend ref)")
+      ->check(CLI::IsMember({"f16", "f32"}))
+      ->group("Engine");
+  app.add_option("-k,--experts", e.experts_per_token,
+                 "Experts for each token (default: as trained; fewer is faster, and lossy)")
+      ->check(CLI::Range(1, 1 << 16))
+      ->group("Engine");
+}
+
+}  // namespace flashmoe::cli
