@@ -29,12 +29,17 @@ class AtomicFile {
   void commit();
 
  private:
+  // Has the disk begin with what was written since the last call, and waits for what it began then:
+  // at most two pieces are under way.
+  void write_back();
   [[noreturn]] void fail(const std::string& what, int error) const;
 
   std::string path_;
   std::string temporary_path_;
   int fd_ = -1;
   uint64_t written_bytes_ = 0;
+  uint64_t begun_bytes_ = 0;  // of these, those that the disk was asked to write
+  uint64_t done_bytes_ = 0;   // of these, those that were waited for
 };
 
 }  // namespace flashmoe
