@@ -96,6 +96,7 @@ RoutingTrace find_trace(const CacheBenchOptions& o) {
     trace.steps.erase(beyond, trace.steps.end());
     return trace;
   }
+  if (o.shape.keys() == 0) throw_error(ErrorCode::kUsage, "{} has no experts to cache", o.model);
   const int64_t tokens = o.run.tokens > 0 ? o.run.tokens : kDefaultTokens;
   if (routing == "model") return run_model(o.run, tokens);
   const std::unique_ptr<experts::RouteTap> tap =

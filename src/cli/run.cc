@@ -15,6 +15,7 @@
 #include "cli/locate.h"
 #include "cli/open_engine.h"
 #include "cli/report.h"
+#include "cli/routing_instruments.h"
 #include "engine/generate.h"
 #include "engine/text_model.h"
 #include "text/stream_decoder.h"
@@ -156,6 +157,7 @@ int run(const RunOptions& o) {
   const double load_s =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 
+  RoutingInstruments instruments(*engine, o.record_routing, o.experts_report);
   Session session(*engine);
   text::StreamDecoder decoder(text.tokenizer(), true);
   std::string answer;
@@ -169,6 +171,7 @@ int run(const RunOptions& o) {
   const engine::Generation generation = engine::generate(
       session, prompt, options, [&](int32_t token) { emit(decoder.push(token)); }, stop_requested);
   emit(decoder.finish());
+  instruments.finish();
 
   const RunReport report{generation,
                          engine->stats(),
@@ -183,12 +186,16 @@ int run(const RunOptions& o) {
     json["tokens"] = generation.tokens;
     json.update(report_json(report));
     json["seed"] = options.sampling.seed;
+    if (instruments.reports()) json["experts"] = instruments.json();
     fmt::print("{}\n", json.dump(-1, ' ', false, Json::error_handler_t::replace));
   } else if (!answer.ends_with('\n')) {
     fmt::print("\n");
   }
   flush_output();
   if (o.timing) fmt::print(stderr, "{}", report_text(report));
+  if (instruments.reports() && !o.json) {
+    for (const std::string& line : instruments.lines()) fmt::print(stderr, "{}\n", line);
+  }
   // An answer cut short is still one, and --json says "cancelled"; no answer is not.
   if (generation.finish == engine::FinishReason::kCancelled && generation.tokens.empty()) {
     throw Error(ErrorCode::kCancelled, "stopped");
