@@ -53,10 +53,13 @@ class ExpertCache {
   // slot_bytes[layer]: bytes of a prepared expert of the layer, 0 where there are none.
   ExpertCache(const ExpertIndex& index, std::vector<size_t> slot_bytes, size_t budget_bytes);
 
-  // A step begins; then `visit` counts each expert that it uses.
+  // A step begins; then each expert that it uses is counted, at once or when the step is over (see
+  // EvictionPolicy).
   void begin_step() { policy_.advance(); }
   void visit(ExpertKey key) { policy_.visit(key); }
+  void visit_late(ExpertKey key) { policy_.visit_late(key); }
 
+  bool holds(ExpertKey key) const { return entries_[key].stage == Stage::kResident; }
   // The expert, if it is resident.
   std::optional<ExpertPin> find(ExpertKey key);
   // An empty slot for an expert that is not resident, evicting others as needed; nullopt when

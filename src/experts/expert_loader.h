@@ -39,6 +39,7 @@ class ExpertLoader {
   // The next expert that is complete; at least one must be in flight. Throws when a read fails;
   // call `drain` before going on.
   Loaded wait();
+  bool has_complete() const { return !complete_.empty(); }  // `wait` would not wait
   void release(const Loaded& loaded);
   // Waits for all reads in flight and forgets them.
   void drain() noexcept;

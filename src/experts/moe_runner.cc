@@ -14,6 +14,9 @@ namespace {
 
 constexpr size_t kMatrixAlignment = 64;
 
+// A layer that uses this share of its experts is followed by others that do.
+constexpr double kCrowded = 0.9;
+
 size_t aligned(size_t bytes) {
   return (bytes + kMatrixAlignment - 1) / kMatrixAlignment * kMatrixAlignment;
 }
@@ -48,104 +51,173 @@ void StreamedMoe::start(int layer, std::span<kernels::Route> routes, int k) {
     rows_[routes[i].target] = static_cast<int32_t>(i / static_cast<size_t>(k));
   }
 
-  const size_t bytes = index_.expert_bytes(layer);
+  int distinct = 0;
+  for (int e = 0; e < experts; ++e) distinct += group_begin_[e + 1] > group_begin_[e];
+  crowded_ = static_cast<int64_t>(routes.size()) > k && distinct >= kCrowded * experts;
   for (int e = 0; e < experts; ++e) {
     const Work work{index_.key(layer, e), group_begin_[e], group_begin_[e + 1] - group_begin_[e]};
     if (work.count == 0) continue;
-    cache_.visit(work.key);
+    if (crowded_) {
+      cache_.visit_late(work.key);
+    } else {
+      cache_.visit(work.key);
+    }
     if (std::optional<ExpertPin> pin = cache_.find(work.key)) {
-      hits_.push_back({work, std::move(*pin)});
+      residents_.push_back({work, std::move(*pin)});
     } else {
       misses_.push_back(work);
     }
   }
-  stats_.hits += static_cast<int64_t>(hits_.size());
+  const size_t bytes = index_.expert_bytes(layer);
+  stats_.hits += static_cast<int64_t>(residents_.size());
   stats_.misses += static_cast<int64_t>(misses_.size());
-  stats_.hit_bytes += hits_.size() * bytes;
+  stats_.hit_bytes += residents_.size() * bytes;
   stats_.miss_bytes += misses_.size() * bytes;
+
+  next_layer_ = layer + 1;
+  while (next_layer_ < index_.layers() && index_.layer(next_layer_).parts.empty()) ++next_layer_;
+  next_expert_ = 0;
+  adopt_early();
   start_reads();
 }
 
+// What was read ahead for this layer is part of its misses, or was in vain.
+void StreamedMoe::adopt_early() {
+  const auto was_asked_for = [&](const Work& w) {
+    return std::find(ahead_.begin(), ahead_.end(), w.key) != ahead_.end();
+  };
+  next_miss_ = static_cast<size_t>(
+      std::stable_partition(misses_.begin(), misses_.end(), was_asked_for) - misses_.begin());
+  ahead_.clear();
+  std::erase_if(early_, [&](const ExpertLoader::Loaded& loaded) {
+    const bool in_vain = wanted(loaded.key) == nullptr;
+    if (in_vain) loader_.release(loaded);
+    return in_vain;
+  });
+}
+
 void StreamedMoe::start_reads() {
-  while (next_miss_ < misses_.size() && loader_.can_start()) {
-    std::optional<ExpertPin> slot = cache_.reserve(misses_[next_miss_].key);
-    if (!slot) return;  // all slots are pinned: go on when some have been computed
-    loader_.start(slot->key());
-    loading_.push_back(std::move(*slot));
-    ++next_miss_;
+  while (loader_.can_start()) {
+    if (next_miss_ < misses_.size()) {
+      loader_.start(misses_[next_miss_++].key);
+    } else if (!read_ahead()) {
+      return;
+    }
   }
+}
+
+bool StreamedMoe::read_ahead() {
+  if (!crowded_ || next_layer_ == index_.layers()) return false;
+  while (next_expert_ < index_.experts()) {
+    const ExpertKey key = index_.key(next_layer_, next_expert_++);
+    if (cache_.holds(key)) continue;
+    loader_.start(key);
+    ahead_.push_back(key);
+    return true;
+  }
+  return false;
 }
 
 void StreamedMoe::finish(const float* x, float* y) {
   CHECK(layer_ >= 0);
   try {
-    compute_hits(x, y);
+    compute_residents(x, y);
     start_reads();
-    while (loader_.in_flight() > 0) {
-      ExpertLoader::Loaded loaded;
-      {
-        Timer timer(&stats_.read_wait_s);
-        loaded = loader_.wait();
-      }
-      compute_arrived(loaded, x, y);
-      start_reads();
-    }
-    CHECK(next_miss_ == misses_.size());
+    while (computed_misses_ < misses_.size()) compute_arrived(x, y);
   } catch (const Error&) {
     abandon();
     throw;
   }
   misses_.clear();
-  next_miss_ = 0;
+  next_miss_ = computed_misses_ = 0;
   layer_ = -1;
 }
 
 void StreamedMoe::abandon() noexcept {
   loader_.drain();
-  loading_.clear();
-  hits_.clear();
+  ahead_.clear();
+  early_.clear();
+  residents_.clear();
   misses_.clear();
-  next_miss_ = 0;
+  next_miss_ = computed_misses_ = 0;
   layer_ = -1;
 }
 
-void StreamedMoe::compute_hits(const float* x, float* y) {
+const StreamedMoe::Work* StreamedMoe::wanted(ExpertKey key) const {
+  const auto work =
+      std::find_if(misses_.begin(), misses_.end(), [&](const Work& w) { return w.key == key; });
+  return work == misses_.end() ? nullptr : &*work;
+}
+
+// An expert of the layer at hand that has arrived, or arrives if `wait`. What arrives for the next
+// layer stays in early_.
+std::optional<ExpertLoader::Loaded> StreamedMoe::next_arrived(bool wait) {
+  for (size_t i = 0; i < early_.size(); ++i) {
+    if (wanted(early_[i].key) == nullptr) continue;
+    const ExpertLoader::Loaded loaded = early_[i];
+    early_.erase(early_.begin() + static_cast<std::ptrdiff_t>(i));
+    return loaded;
+  }
+  Timer timer(&stats_.read_wait_s);
+  while (wait || loader_.has_complete()) {
+    const ExpertLoader::Loaded loaded = loader_.wait();
+    if (wanted(loaded.key) != nullptr) return loaded;
+    if (std::find(ahead_.begin(), ahead_.end(), loaded.key) != ahead_.end()) {
+      early_.push_back(loaded);
+    } else {
+      loader_.release(loaded);  // asked for ahead, in vain
+      start_reads();
+    }
+  }
+  return std::nullopt;
+}
+
+// Waits for one expert, and prepares and computes it with those that are there already.
+void StreamedMoe::compute_arrived(const float* x, float* y) {
+  const std::array<size_t, 4> offsets = slot_offsets(index_.layer(layer_), backend_);
+  int64_t pairs = 0;
+  while (computed_misses_ < misses_.size() && pairs < kPairsPerCall) {
+    const std::optional<ExpertLoader::Loaded> loaded = next_arrived(residents_.empty());
+    if (!loaded) break;
+    Timer timer(&stats_.compute_s);
+    std::optional<ExpertPin> slot = cache_.reserve(loaded->key);
+    if (!slot) {  // what is about to be computed fills the cache
+      CHECK(!residents_.empty());
+      early_.push_back(*loaded);
+      break;
+    }
+    for (int m = 0; m < 3; ++m) {
+      const kernels::FileMatrix& matrix = loaded->gate_up_down[m];
+      backend_.prepare(matrix, 0, matrix.rows, slot->data() + offsets[m]);
+    }
+    loader_.release(*loaded);
+    slot->publish();
+    const Work& work = *wanted(loaded->key);
+    residents_.push_back({work, std::move(*slot)});
+    pairs += work.count;
+    ++computed_misses_;
+    start_reads();
+  }
+  compute_residents(x, y);
+}
+
+void StreamedMoe::compute_residents(const float* x, float* y) {
   Timer timer(&stats_.compute_s);
   const int64_t hidden = index_.layer(layer_).hidden;
-  for (size_t begin = 0; begin < hits_.size();) {
+  for (size_t begin = 0; begin < residents_.size();) {
     jobs_.clear();
     int64_t pairs = 0;
     size_t end = begin;
-    for (; end < hits_.size() && (end == begin || pairs + hits_[end].work.count <= kPairsPerCall);
+    for (; end < residents_.size() &&
+           (end == begin || pairs + residents_[end].work.count <= kPairsPerCall);
          ++end) {
-      jobs_.push_back(job(hits_[end].work, hits_[end].pin.data()));
-      pairs += hits_[end].work.count;
+      jobs_.push_back(job(residents_[end].work, residents_[end].pin.data()));
+      pairs += residents_[end].work.count;
     }
     backend_.feed_forward(x, hidden, jobs_, y);
     begin = end;
   }
-  hits_.clear();
-}
-
-void StreamedMoe::compute_arrived(const ExpertLoader::Loaded& loaded, const float* x, float* y) {
-  Timer timer(&stats_.compute_s);
-  const auto pin = std::find_if(loading_.begin(), loading_.end(),
-                                [&](const ExpertPin& p) { return p.key() == loaded.key; });
-  const auto work = std::find_if(misses_.begin(), misses_.end(),
-                                 [&](const Work& w) { return w.key == loaded.key; });
-  CHECK(pin != loading_.end() && work != misses_.end());
-  std::byte* slot = pin->data();
-  const std::array<size_t, 4> offsets = slot_offsets(index_.layer(layer_), backend_);
-  for (int m = 0; m < 3; ++m) {
-    const kernels::FileMatrix& matrix = loaded.gate_up_down[m];
-    backend_.prepare(matrix, 0, matrix.rows, slot + offsets[m]);
-  }
-  loader_.release(loaded);
-  const kernels::FeedForwardJob one = job(*work, slot);
-  backend_.feed_forward(x, index_.layer(layer_).hidden, {&one, 1}, y);
-  pin->publish();
-  std::swap(*pin, loading_.back());
-  loading_.pop_back();
+  residents_.clear();
 }
 
 kernels::FeedForward StreamedMoe::network(ExpertKey key, std::byte* slot) const {

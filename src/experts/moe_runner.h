@@ -68,10 +68,19 @@ class StreamedMoe final : public MoeRunner {
     int64_t first;  // its rows are rows_[first, first + count), and so are its targets
     int64_t count;
   };
+  struct Resident {
+    Work work;
+    ExpertPin pin;
+  };
 
-  void compute_hits(const float* x, float* y);
-  void start_reads();  // as many as there are staging buffers and slots for
-  void compute_arrived(const ExpertLoader::Loaded& loaded, const float* x, float* y);
+  void adopt_early();
+  void start_reads();  // as many as there are staging buffers for
+  bool read_ahead();   // one expert of the next layer; whether there was one
+  std::optional<ExpertLoader::Loaded> next_arrived(bool wait);
+  const Work* wanted(ExpertKey key) const;
+  void compute_arrived(const float* x, float* y);
+  // Computes residents_, in as few calls of the backend as kPairsPerCall allows, and unpins them.
+  void compute_residents(const float* x, float* y);
   kernels::FeedForward network(ExpertKey key, std::byte* slot) const;
   kernels::FeedForwardJob job(const Work& work, std::byte* slot) const;
 
@@ -82,17 +91,22 @@ class StreamedMoe final : public MoeRunner {
 
   // The layer being run, from start to finish.
   int layer_ = -1;
-  std::vector<int32_t> rows_;  // grouped by expert, ascending within
-  struct Hit {
-    Work work;
-    ExpertPin pin;
-  };
-  std::vector<Hit> hits_;
-  std::vector<Work> misses_;
-  size_t next_miss_ = 0;  // misses_ from here on have not been started
-  std::vector<ExpertPin> loading_;
+  std::vector<int32_t> rows_;        // grouped by expert, ascending within
+  std::vector<Resident> residents_;  // hits, or misses that have arrived; about to be computed
+  std::vector<Work> misses_;         // by key, but for those that were read ahead, which are first
+  size_t next_miss_ = 0;             // misses_ from here on have not been started
+  size_t computed_misses_ = 0;
   std::vector<kernels::FeedForwardJob> jobs_;
   std::vector<int32_t> group_begin_;  // per expert, while grouping
+
+  // Reading ahead: a chunk of a prompt that uses nearly all of a layer's experts will use nearly
+  // all of the next layer's. When all misses of this layer are on their way, the disk goes on with
+  // those, into the buffers that come free, while the next layer's mixer computes.
+  bool crowded_ = false;          // the layer at hand uses nearly all of its experts
+  int next_layer_ = -1;           // the next with experts
+  int next_expert_ = 0;           // of it, from here on not asked for
+  std::vector<ExpertKey> ahead_;  // asked for ahead of their layer, which has not started
+  std::vector<ExpertLoader::Loaded> early_;  // of these, or of the layer at hand: arrived
   MoeStats stats_;
 };
 

@@ -46,6 +46,31 @@ TEST(EvictionPolicyTest, OldVisitsFade) {
   EXPECT_EQ(policy.victim(), 0);
 }
 
+TEST(EvictionPolicyTest, OfEqualsTheLastUsedGoesFirst) {
+  EvictionPolicy policy(3);
+  for (ExpertKey key : {1, 0, 2}) {
+    policy.visit(key);
+    policy.add(key);
+  }
+  EXPECT_EQ(policy.victim(), 2);
+  policy.remove(1);  // in use
+  policy.add(1);
+  EXPECT_EQ(policy.victim(), 1);
+}
+
+TEST(EvictionPolicyTest, LateVisitsCountWhenTheStepIsOver) {
+  EvictionPolicy policy(2);
+  policy.advance();
+  policy.visit(1);
+  policy.add(1);
+  policy.add(0);
+  policy.visit_late(0);
+  policy.visit_late(0);
+  EXPECT_EQ(policy.victim(), 0);
+  policy.advance();
+  EXPECT_EQ(policy.victim(), 1);
+}
+
 // Against the definition: counts that halve every kHalfLife steps.
 TEST(EvictionPolicyTest, OrdersAsDecayedCounts) {
   constexpr int kKeys = 20;

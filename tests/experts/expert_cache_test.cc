@@ -93,6 +93,29 @@ TEST(ExpertCacheTest, AnExpertLargerThanTheBudgetNeverFits) {
   EXPECT_FALSE(cache.reserve(0));
 }
 
+// Steps that use every expert of every layer in turn: the best that any policy can do is to keep as
+// many as fit, and not to let each layer push out the next.
+TEST(ExpertCacheTest, KeepsItsShareOfWhatIsUsedInTurn) {
+  constexpr int kLayers = 4, kExperts = 16, kSlots = 24;
+  const ExpertIndex index(kLayers, kExperts);
+  ExpertCache cache(index, std::vector<size_t>(kLayers, kPage), kSlots * kPage);
+  for (int step = 0; step < 6; ++step) {
+    int hits = 0;
+    cache.begin_step();
+    for (int layer = 0; layer < kLayers; ++layer) {
+      for (int e = 0; e < kExperts; ++e) cache.visit_late(index.key(layer, e));
+      for (int e = 0; e < kExperts; ++e) {
+        if (cache.find(index.key(layer, e))) {
+          ++hits;
+        } else {
+          cache.reserve(index.key(layer, e))->publish();
+        }
+      }
+    }
+    EXPECT_GE(hits, step == 0 ? 0 : kSlots - 1);
+  }
+}
+
 // Resident memory of this process.
 size_t resident_bytes() {
   std::ifstream file("/proc/self/statm");
