@@ -1,4 +1,5 @@
-// A folder for one test's files. Owns it: gone with everything in it at the end.
+// A folder for one test's files. Owns it: gone with everything in it at the end. A death test's
+// child, which runs the test again and ends without destructors, makes its folders in its parent's.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -17,13 +18,21 @@ namespace flashmoe {
 class TempFolder {
  public:
   TempFolder() {
-    std::string name = std::filesystem::path(testing::TempDir()) / "flashmoe-XXXXXX";
+    std::filesystem::path outer = testing::TempDir();
+    const char* owner = getenv(kOwner);
+    const bool is_child = owner != nullptr && owner != std::to_string(getpid());
+    if (const char* folder = getenv(kFolder); is_child && folder != nullptr) outer = folder;
+    std::string name = outer / "flashmoe-XXXXXX";
     if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("cannot make " + name);
     path_ = name;
+    if (is_child) return;
+    setenv(kOwner, std::to_string(getpid()).c_str(), 1);
+    setenv(kFolder, name.c_str(), 1);
   }
   ~TempFolder() {
     std::error_code ignored;
     std::filesystem::remove_all(path_, ignored);
+    unsetenv(kFolder);
   }
   TempFolder(const TempFolder&) = delete;
   TempFolder& operator=(const TempFolder&) = delete;
@@ -43,6 +52,9 @@ class TempFolder {
   }
 
  private:
+  static constexpr const char* kOwner = "FLASHMOE_TEST_PROCESS";
+  static constexpr const char* kFolder = "FLASHMOE_TEST_FOLDER";  // of the owner's latest
+
   std::filesystem::path path_;
 };
 

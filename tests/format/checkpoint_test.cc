@@ -3,7 +3,8 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/format/temp_folder.h"
+#include "tests/base/temp_folder.h"
+#include "tests/format/files.h"
 
 namespace flashmoe::format {
 namespace {
@@ -48,7 +49,8 @@ class CheckpointTest : public testing::Test {
       EXPECT_EQ(checkpoint->tensors()[i].name, name);
       EXPECT_EQ(checkpoint->find(name), &checkpoint->tensors()[i]);
     }
-    EXPECT_EQ(checkpoint->files(), (std::vector<std::string>{folder_ / kFirst, folder_ / kSecond}));
+    EXPECT_EQ(checkpoint->files(),
+              (std::vector<std::string>{folder_.file(kFirst), folder_.file(kSecond)}));
     EXPECT_EQ(checkpoint->find("b")->extent.file, 1);
     EXPECT_EQ(checkpoint->find("d"), nullptr);
     EXPECT_EQ(checkpoint->find(""), nullptr);
@@ -77,12 +79,13 @@ TEST_F(CheckpointTest, ReadsShardsWithAndWithoutIndex) {
 TEST_F(CheckpointTest, FollowsTheLinksOfTheHuggingFaceCache) {
   folder_.write("blobs/1", file_with({"a"}));
   folder_.write("snapshots/r/config.json", "{}");
-  std::filesystem::create_symlink("../../blobs/1", folder_ / "snapshots/r/model.safetensors");
-  EXPECT_EQ(Checkpoint::open(folder_ / "snapshots/r")->tensors().size(), 1u);
-  std::filesystem::remove(folder_ / "blobs/1");
-  expect_error(ErrorCode::kNotFound,
-               {folder_ / "snapshots/r/model.safetensors", "links to ../../blobs/1", "download"},
-               [&] { Checkpoint::open(folder_ / "snapshots/r"); });
+  std::filesystem::create_symlink("../../blobs/1", folder_.file("snapshots/r/model.safetensors"));
+  EXPECT_EQ(Checkpoint::open(folder_.file("snapshots/r"))->tensors().size(), 1u);
+  std::filesystem::remove(folder_.file("blobs/1"));
+  expect_error(
+      ErrorCode::kNotFound,
+      {folder_.file("snapshots/r/model.safetensors"), "links to ../../blobs/1", "download"},
+      [&] { Checkpoint::open(folder_.file("snapshots/r")); });
 }
 
 TEST_F(CheckpointTest, RefusesFoldersWithoutAModel) {
@@ -92,14 +95,14 @@ TEST_F(CheckpointTest, RefusesFoldersWithoutAModel) {
   folder_.write("model.safetensors.incomplete", "x");
   expect_refused(ErrorCode::kNotFound, {"download did not finish"});
   folder_.write("config.json", "[]");
-  expect_refused(ErrorCode::kCorrupt, {folder_ / "config.json", "not a JSON object"});
-  std::filesystem::remove(folder_ / "config.json");
-  expect_refused(ErrorCode::kNotFound, {folder_ / "config.json", "no such file"});
+  expect_refused(ErrorCode::kCorrupt, {folder_.file("config.json"), "not a JSON object"});
+  std::filesystem::remove(folder_.file("config.json"));
+  expect_refused(ErrorCode::kNotFound, {folder_.file("config.json"), "no such file"});
 }
 
 TEST_F(CheckpointTest, NamesMissingShards) {
   write_shards();
-  std::filesystem::remove(folder_ / kSecond);
+  std::filesystem::remove(folder_.file(kSecond));
   expect_refused(ErrorCode::kNotFound,
                  {folder_.path(), "1 of the model's 2 weight files is missing", kSecond});
   write_good_index();
@@ -113,34 +116,35 @@ TEST_F(CheckpointTest, RefusesHalfDownloadedFiles) {
   const std::string whole = file_with({"a", "b"});
   folder_.write("model.safetensors", whole.substr(0, whole.size() - 1));
   expect_refused(ErrorCode::kCorrupt,
-                 {folder_ / "model.safetensors", "tensor b:", "download did not finish"});
+                 {folder_.file("model.safetensors"), "tensor b:", "download did not finish"});
   folder_.write("model.safetensors", whole.substr(0, 20));
-  expect_refused(ErrorCode::kCorrupt, {folder_ / "model.safetensors", "did not finish"});
+  expect_refused(ErrorCode::kCorrupt, {folder_.file("model.safetensors"), "did not finish"});
   folder_.write("model.safetensors", "");
-  expect_refused(ErrorCode::kCorrupt, {folder_ / "model.safetensors", "empty"});
+  expect_refused(ErrorCode::kCorrupt, {folder_.file("model.safetensors"), "empty"});
   folder_.write("model.safetensors",
                 "version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 123\n");
   expect_refused(ErrorCode::kCorrupt,
-                 {folder_ / "model.safetensors", "Git LFS pointer", "lfs pull"});
+                 {folder_.file("model.safetensors"), "Git LFS pointer", "lfs pull"});
   folder_.write("model.safetensors", "<!DOCTYPE html><html>Not found</html>");
-  expect_refused(ErrorCode::kCorrupt, {folder_ / "model.safetensors", "not a safetensors file"});
+  expect_refused(ErrorCode::kCorrupt,
+                 {folder_.file("model.safetensors"), "not a safetensors file"});
 }
 
 TEST_F(CheckpointTest, ChecksTheIndexAgainstTheShards) {
   write_shards();
   write_index(fmt::format(R"("a":"{}","b":"{}")", kFirst, kSecond));
-  expect_refused(ErrorCode::kCorrupt, {folder_ / kFirst, "tensor c:", "missing from", kIndex});
+  expect_refused(ErrorCode::kCorrupt, {folder_.file(kFirst), "tensor c:", "missing from", kIndex});
   write_index(fmt::format(R"("a":"{0}","b":"{1}","c":"{1}")", kFirst, kSecond));
-  expect_refused(ErrorCode::kCorrupt, {folder_ / kIndex, "tensor c:", folder_ / kSecond});
+  expect_refused(ErrorCode::kCorrupt, {folder_.file(kIndex), "tensor c:", folder_.file(kSecond)});
   write_index(fmt::format(R"("a":"{0}","b":"{1}","c":"{0}","d":"{0}")", kFirst, kSecond));
-  expect_refused(ErrorCode::kCorrupt, {folder_ / kIndex, "tensor d:", folder_ / kFirst});
+  expect_refused(ErrorCode::kCorrupt, {folder_.file(kIndex), "tensor d:", folder_.file(kFirst)});
 }
 
 TEST_F(CheckpointTest, RefusesATensorInTwoFiles) {
   folder_.write(kFirst, file_with({"a", "b"}));
   folder_.write(kSecond, file_with({"b"}));
   expect_refused(ErrorCode::kCorrupt,
-                 {folder_ / kSecond, "tensor b:", "also in", folder_ / kFirst});
+                 {folder_.file(kSecond), "tensor b:", "also in", folder_.file(kFirst)});
   write_index(fmt::format(R"("a":"{0}","b":"{1}")", kFirst, kSecond));
   expect_refused(ErrorCode::kCorrupt, {"tensor b:", "also in"});
 }
@@ -149,12 +153,12 @@ TEST_F(CheckpointTest, RefusesShardsOutsideOfTheFolder) {
   folder_.write("x.safetensors", file_with({"a"}));
   folder_.write("inner/config.json", "{}");
   for (const std::string& shard :
-       {std::string("../x.safetensors"), folder_ / "x.safetensors",
+       {std::string("../x.safetensors"), folder_.file("x.safetensors"),
         std::string("b/../../x.safetensors"), std::string("config.json"), std::string()}) {
     const std::string index = fmt::format("inner/{}", kIndex);
     folder_.write(index, fmt::format(R"({{"weight_map":{{"a":"{}"}}}})", shard));
-    expect_error(ErrorCode::kCorrupt, {folder_ / index, "tensor a:"},
-                 [&] { Checkpoint::open(folder_ / "inner"); });
+    expect_error(ErrorCode::kCorrupt, {folder_.file(index), "tensor a:"},
+                 [&] { Checkpoint::open(folder_.file("inner")); });
   }
 }
 
@@ -162,14 +166,14 @@ TEST_F(CheckpointTest, RefusesBrokenIndexes) {
   write_shards();
   for (const char* index : {"[]", "{}", R"({"weight_map":[]})", R"({"weight_map":{}})"}) {
     folder_.write(kIndex, index);
-    expect_refused(ErrorCode::kCorrupt, {folder_ / kIndex, "no weight_map"});
+    expect_refused(ErrorCode::kCorrupt, {folder_.file(kIndex), "no weight_map"});
   }
   write_index(R"("a":7)");
-  expect_refused(ErrorCode::kCorrupt, {folder_ / kIndex, "tensor a:", "7, not a name"});
+  expect_refused(ErrorCode::kCorrupt, {folder_.file(kIndex), "tensor a:", "7, not a name"});
   write_index(R"("a":"x.safetensors","a":"x.safetensors")");
-  expect_refused(ErrorCode::kCorrupt, {folder_ / kIndex, "\"a\" twice"});
+  expect_refused(ErrorCode::kCorrupt, {folder_.file(kIndex), "\"a\" twice"});
   folder_.write(kIndex, "version https://git-lfs.github.com/spec/v1\n");
-  expect_refused(ErrorCode::kCorrupt, {folder_ / kIndex, "Git LFS"});
+  expect_refused(ErrorCode::kCorrupt, {folder_.file(kIndex), "Git LFS"});
 }
 
 }  // namespace

@@ -2,7 +2,8 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/format/temp_folder.h"
+#include "tests/base/temp_folder.h"
+#include "tests/format/files.h"
 
 namespace flashmoe::format {
 namespace {
@@ -49,20 +50,21 @@ TEST(JsonFile, NamesThePlaceOfWhatIsNotJson) {
 TEST(JsonFile, ReadsFiles) {
   const TempFolder folder;
   folder.write("a.json", R"({"x":1})");
-  EXPECT_EQ(read_json_file(folder / "a.json"), json({{"x", 1}}));
-  expect_error(ErrorCode::kNotFound, {folder / "b.json", "no such file"},
-               [&] { read_json_file(folder / "b.json"); });
+  EXPECT_EQ(read_json_file(folder.file("a.json")), json({{"x", 1}}));
+  expect_error(ErrorCode::kNotFound, {folder.file("b.json"), "no such file"},
+               [&] { read_json_file(folder.file("b.json")); });
   folder.write("empty.json", "");
-  expect_error(ErrorCode::kCorrupt, {folder / "empty.json", "empty"},
-               [&] { read_json_file(folder / "empty.json"); });
+  expect_error(ErrorCode::kCorrupt, {folder.file("empty.json"), "empty"},
+               [&] { read_json_file(folder.file("empty.json")); });
   folder.write("lfs.json", "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n");
-  expect_error(ErrorCode::kCorrupt,
-               {folder / "lfs.json", "Git LFS pointer", "git -C '" + folder.path() + "' lfs pull"},
-               [&] { read_json_file(folder / "lfs.json"); });
+  expect_error(
+      ErrorCode::kCorrupt,
+      {folder.file("lfs.json"), "Git LFS pointer", "git -C '" + folder.path() + "' lfs pull"},
+      [&] { read_json_file(folder.file("lfs.json")); });
   expect_error(ErrorCode::kIo, {"not a regular file"}, [&] { read_json_file(folder.path()); });
-  std::filesystem::create_symlink("gone.json", folder / "link.json");
-  expect_error(ErrorCode::kNotFound, {folder / "link.json", "links to gone.json"},
-               [&] { read_json_file(folder / "link.json"); });
+  std::filesystem::create_symlink("gone.json", folder.file("link.json"));
+  expect_error(ErrorCode::kNotFound, {folder.file("link.json"), "links to gone.json"},
+               [&] { read_json_file(folder.file("link.json")); });
 }
 
 TEST(JsonFile, CutsLongValuesInMessages) {

@@ -5,7 +5,8 @@
 #include <chrono>
 #include <map>
 
-#include "tests/format/temp_folder.h"
+#include "tests/base/temp_folder.h"
+#include "tests/format/files.h"
 
 namespace flashmoe::format {
 namespace {
@@ -23,7 +24,7 @@ Environment with(std::map<std::string, std::string> variables) {
 TEST(Locate, TakesAFolderAsItIs) {
   const TempFolder folder;
   folder.write("m/config.json", "{}");
-  EXPECT_EQ(locate_model(folder / "m", with({})), folder / "m");
+  EXPECT_EQ(locate_model(folder.file("m"), with({})), folder.file("m"));
 }
 
 TEST(Locate, PointsToTheFolderOfAFile) {
@@ -33,24 +34,25 @@ TEST(Locate, PointsToTheFolderOfAFile) {
   folder.write("m/a.gguf", "x");
   for (const std::string file : {"m/config.json", "m/model.safetensors"}) {
     expect_error(ErrorCode::kUsage,
-                 {folder / file, "name the folder that it is in: " + folder / "m"},
-                 [&] { locate_model(folder / file, with({})); });
+                 {folder.file(file), "name the folder that it is in: " + folder.file("m")},
+                 [&] { locate_model(folder.file(file), with({})); });
   }
-  expect_error(ErrorCode::kUnsupported, {folder / "m/a.gguf", "GGUF"},
-               [&] { locate_model(folder / "m/a.gguf", with({})); });
+  expect_error(ErrorCode::kUnsupported, {folder.file("m/a.gguf"), "GGUF"},
+               [&] { locate_model(folder.file("m/a.gguf"), with({})); });
 }
 
 TEST(Locate, HelpsWithFoldersThatAreNoModel) {
   const TempFolder folder;
   folder.write("empty/readme.txt", "");
-  expect_error(ErrorCode::kNotFound, {folder / "empty", "no config.json"},
-               [&] { locate_model(folder / "empty", with({})); });
+  expect_error(ErrorCode::kNotFound, {folder.file("empty"), "no config.json"},
+               [&] { locate_model(folder.file("empty"), with({})); });
   folder.write("gguf/a.gguf", "");
-  expect_error(ErrorCode::kUnsupported, {folder / "gguf/a.gguf", "GGUF"},
-               [&] { locate_model(folder / "gguf", with({})); });
+  expect_error(ErrorCode::kUnsupported, {folder.file("gguf/a.gguf"), "GGUF"},
+               [&] { locate_model(folder.file("gguf"), with({})); });
   folder.write("outer/inner/config.json", "{}");
-  expect_error(ErrorCode::kNotFound, {folder / "outer", "did you mean " + folder / "outer/inner"},
-               [&] { locate_model(folder / "outer", with({})); });
+  expect_error(ErrorCode::kNotFound,
+               {folder.file("outer"), "did you mean " + folder.file("outer/inner")},
+               [&] { locate_model(folder.file("outer"), with({})); });
 }
 
 TEST(Locate, FindsEachPlaceOfTheCacheInOrder) {
@@ -65,21 +67,21 @@ TEST(Locate, FindsEachPlaceOfTheCacheInOrder) {
   std::map<std::string, std::string> variables;
   const char* names[] = {"HF_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME", "HOME"};
   for (size_t i = 0; i < 4; ++i) {
-    variables[names[i]] = folder / places[i].first;
+    variables[names[i]] = folder.file(places[i].first);
     folder.write(places[i].second + "/" + snapshot + "/config.json", "{}");
     folder.write(places[i].second + "/" + repository + "/refs/main", "abc123\n");
   }
   for (size_t i = 0; i < 4; ++i) {
     EXPECT_EQ(locate_model("org/Some.Name-1_2", with(variables)),
-              folder / places[i].second + "/" + snapshot);
+              folder.file(places[i].second) + "/" + snapshot);
     variables[names[i]] = "";  // as if it were not set
   }
-  variables = {{"HOME", folder / "home"}, {"HF_HUB_CACHE", "~/.cache/huggingface/hub"}};
+  variables = {{"HOME", folder.file("home")}, {"HF_HUB_CACHE", "~/.cache/huggingface/hub"}};
   EXPECT_EQ(locate_model("org/Some.Name-1_2", with(variables)),
-            folder / places[3].second + "/" + snapshot);
+            folder.file(places[3].second) + "/" + snapshot);
   // A folder of the cache by its own name.
-  EXPECT_EQ(locate_model(folder / "hub-cache/" + repository, with({})),
-            folder / "hub-cache/" + snapshot);
+  EXPECT_EQ(locate_model(folder.file("hub-cache/" + repository), with({})),
+            folder.file("hub-cache/" + snapshot));
 }
 
 TEST(Locate, ChoosesTheSnapshot) {
@@ -89,13 +91,13 @@ TEST(Locate, ChoosesTheSnapshot) {
   folder.write(base + "old/config.json", "{}");
   folder.write(base + "new/config.json", "{}");
   const auto now = fs::file_time_type::clock::now();
-  fs::last_write_time(folder / (base + "old"), now - std::chrono::hours(1));
-  fs::last_write_time(folder / (base + "new"), now);
-  EXPECT_EQ(locate_model("o/m", environment), folder / (base + "new"));
-  fs::last_write_time(folder / (base + "old"), now + std::chrono::hours(1));
-  EXPECT_EQ(locate_model("o/m", environment), folder / (base + "old"));
+  fs::last_write_time(folder.file(base + "old"), now - std::chrono::hours(1));
+  fs::last_write_time(folder.file(base + "new"), now);
+  EXPECT_EQ(locate_model("o/m", environment), folder.file(base + "new"));
+  fs::last_write_time(folder.file(base + "old"), now + std::chrono::hours(1));
+  EXPECT_EQ(locate_model("o/m", environment), folder.file(base + "old"));
   folder.write("models--o--m/refs/main", "new");
-  EXPECT_EQ(locate_model("o/m", environment), folder / (base + "new"));
+  EXPECT_EQ(locate_model("o/m", environment), folder.file(base + "new"));
   // A name that leads out of the cache is no snapshot's.
   folder.write("models--o--m/refs/main", "../../x");
   expect_error(ErrorCode::kNotFound, {"did not finish"}, [&] { locate_model("o/m", environment); });

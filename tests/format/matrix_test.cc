@@ -5,7 +5,8 @@
 
 #include "format/checkpoint.h"
 #include "format/safetensors_writer.h"
-#include "tests/format/temp_folder.h"
+#include "tests/base/temp_folder.h"
+#include "tests/format/files.h"
 
 namespace flashmoe::format {
 namespace {
@@ -34,7 +35,7 @@ class Written {
   }
 
   const Checkpoint* operator->() const { return checkpoint_.get(); }
-  std::string file() const { return folder_ / "model.safetensors"; }
+  std::string file() const { return folder_.file("model.safetensors"); }
 
  private:
   TempFolder folder_;

@@ -4,7 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "tests/format/temp_folder.h"
+#include "tests/format/files.h"
 
 namespace flashmoe::format {
 namespace {

@@ -7,7 +7,8 @@
 #include <set>
 
 #include "format/checkpoint.h"
-#include "tests/format/temp_folder.h"
+#include "tests/base/temp_folder.h"
+#include "tests/format/files.h"
 
 namespace flashmoe::format {
 namespace {
@@ -70,7 +71,7 @@ TEST(SafetensorsWriter, WritesOneFile) {
   for (size_t piece : {size_t{1}, size_t{13}, kBytes}) {
     const TempFolder folder;
     const auto checkpoint = round_trip(folder, 1000, piece);
-    EXPECT_EQ(checkpoint->files(), std::vector<std::string>{folder / "model.safetensors"});
+    EXPECT_EQ(checkpoint->files(), std::vector<std::string>{folder.file("model.safetensors")});
     EXPECT_EQ(names_in(folder.path()), (std::set<std::string>{"config.json", "model.safetensors",
                                                               "model.safetensors.index.json"}));
     EXPECT_EQ(checkpoint->find("z")->extent.offset % 8, 0u);
@@ -83,10 +84,11 @@ TEST(SafetensorsWriter, CutsIntoShards) {
     const auto checkpoint = round_trip(folder, 50, piece);
     // 40 + 7 + 0 bytes, 200 (more than a shard holds), 2 + 48.
     ASSERT_EQ(checkpoint->files().size(), 3u);
-    EXPECT_EQ(checkpoint->files()[1], folder / "model-00002-of-00003.safetensors");
+    EXPECT_EQ(checkpoint->files()[1], folder.file("model-00002-of-00003.safetensors"));
     EXPECT_EQ(checkpoint->find("m")->extent.file, 1);
     EXPECT_EQ(checkpoint->find("k")->extent.file, 2);
-    const auto index = nlohmann::json::parse(read_file(folder / "model.safetensors.index.json"));
+    const auto index =
+        nlohmann::json::parse(read_file(folder.file("model.safetensors.index.json")));
     EXPECT_EQ(index.at("metadata").at("total_size"), kBytes);
   }
 }
@@ -95,7 +97,7 @@ TEST(SafetensorsWriter, WritesNoTensors) {
   const TempFolder folder;
   SafetensorsWriter writer(folder.path(), {});
   writer.finish();
-  EXPECT_EQ(read_file(folder / "model.safetensors").substr(8, 2), "{\"");
+  EXPECT_EQ(read_file(folder.file("model.safetensors")).substr(8, 2), "{\"");
 }
 
 TEST(SafetensorsWriter, EndsWithTensorsWithoutData) {
@@ -119,8 +121,8 @@ TEST(SafetensorsWriter, LeavesNothingWhenAbandoned) {
 
 TEST(SafetensorsWriter, RefusesAFolderThatIsNotThere) {
   const TempFolder folder;
-  expect_error(ErrorCode::kIo, {folder / "gone/model.safetensors"},
-               [&] { SafetensorsWriter(folder / "gone", kTensors); });
+  expect_error(ErrorCode::kIo, {folder.file("gone/model.safetensors")},
+               [&] { SafetensorsWriter(folder.file("gone"), kTensors); });
 }
 
 }  // namespace

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
-#include "tests/format/temp_folder.h"
+#include "tests/format/files.h"
 
 namespace flashmoe::model {
 namespace {

@@ -3,13 +3,13 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
-#include "tests/format/temp_folder.h"
+#include "tests/base/temp_folder.h"
+#include "tests/format/files.h"
 
 namespace flashmoe::model {
 namespace {
 
 using format::expect_error;
-using format::TempFolder;
 using nlohmann::json;
 
 TEST(GenerationDefaults, AgreeWithTransformers) {
@@ -49,7 +49,7 @@ TEST(GenerationDefaults, ComeFromTheFolder) {
   EXPECT_TRUE(present.do_sample);
   EXPECT_EQ(present.temperature, 0.5);
   folder.write("generation_config.json", "{");
-  expect_error(ErrorCode::kCorrupt, {folder / "generation_config.json", "not valid JSON"},
+  expect_error(ErrorCode::kCorrupt, {folder.file("generation_config.json"), "not valid JSON"},
                [&] { read_generation_defaults(folder.path(), config); });
 }
 
