@@ -5,6 +5,9 @@ PREFIX ?= /usr/local
 MODEL ?= models/tiny
 PROMPT ?= Explain quantum computing
 ARGS ?=
+# For CMake, e.g. -DFLASHMOE_WERROR=ON as the CI has it: a new compiler's new warning must not keep
+# anybody from running or testing.
+CMAKE_FLAGS ?=
 
 # The shell gets these from the environment and as they were typed, so that quotes, dollars and
 # newlines in them are safe.
@@ -18,7 +21,7 @@ export PROMPT MODEL PREFIX
 help:
 	@echo 'make run PROMPT="..."     install what is missing, build, and answer (MODEL=..., ARGS=...)'
 	@echo 'make build                build/release/flashmoe'
-	@echo 'make test                 build everything with -Werror and run the tests'
+	@echo 'make test                 build everything and run the tests'
 	@echo 'make install PREFIX=...   program and embedded model; PREFIX is /usr/local if not given'
 	@echo 'make deps                 install what building and testing need'
 	@echo 'make format               clang-format on all sources'
@@ -34,7 +37,7 @@ build: $(BUILD)/build.ninja
 # As far as the tests: `make test` without running them.
 .PHONY: build-tests
 build-tests: build/.deps-build build/.deps-test
-	@cmake --preset release -DFLASHMOE_TESTS=ON -DFLASHMOE_WERROR=ON >&2
+	@cmake --preset release -DFLASHMOE_TESTS=ON $(CMAKE_FLAGS) >&2
 	@cmake --build $(BUILD) >&2
 
 test: build-tests
@@ -47,7 +50,7 @@ deps: build/.deps-build build/.deps-test
 
 # Ninja reconfigures by itself when a CMake file changes.
 $(BUILD)/build.ninja: | build/.deps-build
-	@cmake --preset release >&2
+	@cmake --preset release $(CMAKE_FLAGS) >&2
 
 build/.deps-%: tools/install_deps.sh
 	@tools/install_deps.sh $* >&2
