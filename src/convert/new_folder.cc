@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "base/format_units.h"
 
 namespace flashmoe::convert {
 
@@ -68,14 +69,16 @@ NewFolder::~NewFolder() {
   fs::remove_all(temporary_path_, ignored);
 }
 
-uint64_t NewFolder::available_bytes() const {
+void NewFolder::check_space(uint64_t needed_bytes) const {
   std::error_code error;
   const fs::space_info space = fs::space(temporary_path_, error);
   if (error) {
     throw_error(ErrorCode::kIo, "{}: cannot tell the free space: {}", path_.string(),
                 error.message());
   }
-  return space.available;
+  if (space.available >= needed_bytes) return;
+  throw_error(ErrorCode::kIo, "{}: needs {} of disk space, but only {} are free", path_.string(),
+              format_bytes(needed_bytes), format_bytes(space.available));
 }
 
 void NewFolder::commit() {

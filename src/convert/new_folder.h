@@ -2,6 +2,7 @@
 // renamed. Owns the temporary folder and removes it with everything in it when abandoned.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <string>
 
@@ -18,8 +19,8 @@ class NewFolder {
 
   // Where to write.
   const std::filesystem::path& temporary_path() const { return temporary_path_; }
-  // What the file system has left for this process.
-  uint64_t available_bytes() const;
+  // Throws Error kIo when the file system has less room left for this process.
+  void check_space(uint64_t needed_bytes) const;
   // Gives the folder its name; once. The files in it must be on disk.
   void commit();
 

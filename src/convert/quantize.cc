@@ -109,13 +109,6 @@ void copy_whole(const fs::path& from, const fs::path& to) {
   file.commit();
 }
 
-void check_space(const NewFolder& folder, const std::string& destination, uint64_t needed_bytes) {
-  const uint64_t available_bytes = folder.available_bytes();
-  if (available_bytes >= needed_bytes) return;
-  throw_error(ErrorCode::kIo, "{}: needs {} of disk space, but only {} are free", destination,
-              format_bytes(needed_bytes), format_bytes(available_bytes));
-}
-
 void write_weights(const format::Checkpoint& source, const std::vector<MlxTensor>& tensors,
                    const std::string& folder, ThreadPool& pool) {
   std::vector<io::File> files;
@@ -169,7 +162,7 @@ void quantize(const std::string& source_folder, const std::string& destination,
   uint64_t needed_bytes = kHeadroomBytes;
   for (const MlxTensor& tensor : tensors) needed_bytes += tensor.output_bytes();
   for (const fs::path& file : kept) needed_bytes += fs::file_size(file);
-  check_space(folder, destination, needed_bytes);
+  folder.check_space(needed_bytes);
 
   write_weights(*source, tensors, folder.temporary_path().string(), pool);
   for (const fs::path& file : kept) copy_whole(file, folder.temporary_path() / file.filename());

@@ -222,13 +222,6 @@ uint64_t total_bytes(const std::vector<Part>& parts) {
   return total;
 }
 
-void check_space(const NewFolder& folder, const std::string& destination, uint64_t needed_bytes) {
-  const uint64_t available_bytes = folder.available_bytes();
-  if (available_bytes >= needed_bytes) return;
-  throw_error(ErrorCode::kIo, "{}: needs {} of disk space, but only {} are free", destination,
-              format_bytes(needed_bytes), format_bytes(available_bytes));
-}
-
 // One thread makes a piece while this one writes the piece before.
 void write_weights(const std::vector<Part>& parts, const std::string& folder,
                    SafetensorsWriter::Options options) {
@@ -287,7 +280,7 @@ void synth(const std::string& model, const std::string& destination, const Synth
 
   NewFolder folder(destination);
   const uint64_t bytes = total_bytes(parts);
-  check_space(folder, destination, bytes + kHeadroomBytes);
+  folder.check_space(bytes + kHeadroomBytes);
   double seconds = 0;
   {
     const Timer timer(&seconds);

@@ -73,7 +73,7 @@ size_t Model::lay_out(const ModelConfig& config, int64_t max_rows, std::byte* ba
   return offset;
 }
 
-void Model::forward(std::span<const Segment> segments, const StopCheck& stop) {
+void Model::forward(std::span<const Segment> segments, const std::function<bool()>& stop) {
   ids_.clear();
   for (const Segment& s : segments) {
     s.state->reserve(static_cast<int64_t>(s.tokens.size()));

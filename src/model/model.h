@@ -23,9 +23,6 @@ struct Segment {
   std::span<const int32_t> tokens;  // ids below config.vocab
 };
 
-// Asked between layers whether to give up.
-using StopCheck = std::function<bool()>;
-
 // Where the time of all steps went, in seconds. The experts' part is in MoeStats.
 struct StageTimes {
   double dense_s = 0;      // norms, projections, shared experts, head
@@ -46,7 +43,7 @@ class Model {
   // Runs all segments' tokens through the model, as one step, and commits every state. When it
   // throws (a read failed, no page left, `stop` answered true between two layers: kCancelled), all
   // states are as before.
-  void forward(std::span<const Segment> segments, const StopCheck& stop = {});
+  void forward(std::span<const Segment> segments, const std::function<bool()>& stop = {});
 
   // logits [rows.size(), vocab] of the given rows of the last step; rows count through its
   // segments' tokens in order. At most kHeadRows at once.

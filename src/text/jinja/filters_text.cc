@@ -18,6 +18,11 @@ namespace {
 // What is a string stays as it is, with its markup flag; anything else is printed.
 Value soft_string(Context& c, const Value& v) { return v.is(Type::kString) ? v : to_str(c, v); }
 
+// For filters that fail on what is not defined instead of printing nothing.
+void require_defined(Context& c, const Value& v) {
+  if (v.is(Type::kUndefined)) c.fail("{}", v.undefined().message);
+}
+
 Value filter_string(Context& c, const Value& v, const Args& args) {
   const Parameters p(c, "string", args, {});
   return soft_string(c, v);
@@ -69,7 +74,7 @@ Value filter_safe(Context& c, const Value& v, const Args& args) {
 Value filter_indent(Context& c, const Value& v, const Args& args) {
   const Parameters p(c, "indent", args, {"width", "first", "blank"});
   if (!v.is(Type::kString)) {
-    if (v.is(Type::kUndefined)) c.fail("{}", v.undefined().message);
+    require_defined(c, v);
     c.fail("indent needs a string, not a {}", type_name(v));
   }
   const bool markup = v.string_object().markup;
@@ -200,7 +205,7 @@ Value filter_int(Context& c, const Value& v, const Args& args) {
   };
   if (v.is_integral()) return Value::integer(v.integer(), v.own());
   if (v.is(Type::kFloat)) return from_float(v.real(), v.own());
-  if (v.is(Type::kUndefined)) c.fail("{}", v.undefined().message);
+  require_defined(c, v);
   if (!v.is(Type::kString)) return fallback;
   const bool own = all_own(v.marked());
   c.charge(v.text().size());
@@ -218,7 +223,7 @@ Value filter_float(Context& c, const Value& v, const Args& args) {
   const Parameters p(c, "float", args, {"default"});
   const Value fallback = p[0] ? *p[0] : Value::real(0);
   if (v.is_number()) return Value::real(v.real(), v.own());
-  if (v.is(Type::kUndefined)) c.fail("{}", v.undefined().message);
+  require_defined(c, v);
   if (!v.is(Type::kString)) return fallback;
   c.charge(v.text().size());
   const auto value = parse_float(v.text());
@@ -251,7 +256,7 @@ Value filter_round(Context& c, const Value& v, const Args& args) {
     c.fail("the method of round is common, ceil or floor");
   }
   if (!v.is_number()) {
-    if (v.is(Type::kUndefined)) c.fail("{}", v.undefined().message);
+    require_defined(c, v);
     c.fail("a {} cannot be rounded", type_name(v));
   }
   if (p[0] && !p.not_none(0) && method == "common") {  // Python then makes an integer
