@@ -23,12 +23,16 @@ namespace experts {
 class RouteTap;
 struct RoutingShape;
 }  // namespace experts
+namespace engine {
+struct ExpertPlace;
+struct Workload;
+}  // namespace engine
 
 // Asked between the layers of a step whether to give up (kCancelled).
 using StopCheck = std::function<bool()>;
 
 enum class IoMode {
-  kAuto,      // buffered when the model is small against memory, else direct by io_uring or pread
+  kAuto,      // buffered when the model is small against memory, else what the disk does best
   kUring,     // io_uring, past the page cache
   kPread,     // a pool of threads that read, past the page cache
   kBuffered,  // the same through the page cache
@@ -39,12 +43,13 @@ enum class KvType { kF16, kF32 };
 struct EngineOptions {
   std::string model;            // a folder, or org/name in the local Hugging Face cache
   std::string backend = "cpu";  // "cpu", or "ref": plain float32 loops, slow and exact
+  bool exact = false;           // cpu computes with float32 activations, as ref does, at some cost
   uint64_t memory_bytes = 0;    // all that may be used; 0: what is available, less headroom
   IoMode io = IoMode::kAuto;
   int threads = 0;            // 0: one for each CPU
   int64_t context = 0;        // tokens of one sequence; 0: 8192, or the model's limit if smaller
-  int64_t chunk = 0;          // prompt tokens of one step; 0: 256
-  std::optional<KvType> kv;   // storage of keys and values; default: f32 in ref, else f16
+  int64_t chunk = 0;          // prompt tokens of one step; 0: what suits the model and memory
+  std::optional<KvType> kv;   // storage of keys and values; default: f32 when exact, else f16
   int experts_per_token = 0;  // 0: as trained; fewer is faster, and lossy
   int max_sequences = 1;      // sessions whose state must fit at once
   // Called while loading, several times a second; what it throws ends the loading.
@@ -97,12 +102,17 @@ class Engine {
   EngineStats stats() const;
   // What the user should know of how this engine runs: fallbacks, lossy settings, warnings.
   const std::vector<std::string>& notes() const;
-  std::string io_name() const;  // "uring, direct", …
+  std::string io_name() const;    // "uring, direct", …
+  std::string io_reason() const;  // why IoMode::kAuto became that; empty when it was not asked
+  IoMode io_mode() const;         // never kAuto
 
   // For instruments (experts/route_tap.h): who sees, and may replace, the routes of the steps from
   // now on; nullptr: nobody. The tap must outlive its use.
   experts::RoutingShape routing_shape() const;
   void set_route_tap(experts::RouteTap* tap);
+  // What the model asks of a machine (engine/predict.h, engine/io_choice.h).
+  engine::Workload workload() const;
+  engine::ExpertPlace typical_expert() const;
 
   // Rows of several sessions in one step: each session goes on by its tokens.
   struct StepItem {

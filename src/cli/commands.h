@@ -44,6 +44,13 @@ struct InspectOptions {
 };
 int inspect(const InspectOptions& options);
 
+struct PlanOptions {
+  ModelOptions model;
+  bool json = false;
+  bool remeasure = false;
+};
+int plan(const PlanOptions& options);
+
 struct LogitsOptions {
   ModelOptions model;
   std::string ids;  // path of a file with one id a line

@@ -111,6 +111,19 @@ int parse_and_run(int argc, char** argv) {
   inspect_app->add_option("MODEL", inspect_options.model, "Folder or org/name");
   inspect_app->add_flag("--json", inspect_options.json, "Print one JSON object");
 
+  PlanOptions plan_options;
+  CLI::App* plan_app = app.add_subcommand(
+      "plan",
+      "Says how a model would run here, before anything of it is loaded: how memory is split,\n"
+      "what a token reads, how fast this machine allows that, and what to change.\n\n"
+      "  flashmoe plan ~/models/Qwen3.5-35B-A3B-4bit --memory 16GiB\n\n"
+      "The machine is measured once, in about two seconds; the figures are kept in\n"
+      "~/.cache/flashmoe/limits.json.");
+  plan_app->add_option("MODEL", plan_options.model.model, "Folder or org/name");
+  add_model_options(*plan_app, &plan_options.model);
+  plan_app->add_flag("--json", plan_options.json, "Print one JSON object");
+  plan_app->add_flag("--remeasure", plan_options.remeasure, "Measure the machine again");
+
   LogitsOptions logits_options;
   CLI::App* logits_app = app.add_subcommand(
       "logits", "Writes the logits after each of the given tokens, float32 [tokens, vocabulary].");
@@ -183,11 +196,12 @@ int parse_and_run(int argc, char** argv) {
   set_log_level(quiet ? LogLevel::kQuiet : verbose ? LogLevel::kDebug : LogLevel::kInfo);
   if (app.get_subcommands().empty()) {
     throw Error(ErrorCode::kUsage,
-                "no command was given: run, inspect, logits, tokenize, render, quantize, "
+                "no command was given: run, plan, inspect, logits, tokenize, render, quantize, "
                 "synth or bench; flashmoe --help says more");
   }
   if (run_app->parsed()) return run(run_options);
   if (inspect_app->parsed()) return inspect(inspect_options);
+  if (plan_app->parsed()) return plan(plan_options);
   if (logits_app->parsed()) return logits(logits_options);
   if (tokenize_app->parsed()) return tokenize(tokenize_options);
   if (render_app->parsed()) return render(render_options);

@@ -43,16 +43,21 @@ void add_model_options(CLI::App& app, ModelOptions* o) {
                  "cpu: fast, rounds activations to 8 bits; ref: plain float32, slow and exact")
       ->check(CLI::IsMember({"cpu", "ref"}))
       ->group("Engine");
+  app.add_flag(
+         "--exact", e.exact,
+         "Compute with float32 activations: the logits of --backend ref to 1e-4, at some cost")
+      ->group("Engine");
   app.add_option("--context", e.context,
                  "Tokens of prompt and answer together (default: 8192, or the model's limit)")
       ->check(CLI::Range(1, 1 << 30))
       ->group("Engine");
-  app.add_option("--chunk", e.chunk, "Prompt tokens of one step (default: 256)")
+  app.add_option("--chunk", e.chunk,
+                 "Prompt tokens of one step (default: what suits model and memory; plan says it)")
       ->check(CLI::Range(1, 1 << 20))
       ->group("Engine");
   app.add_option_function<std::string>(
          "--kv", [&e](const std::string& name) { e.kv = kKv.at(name); },
-         "Storage of keys and values: f16 or f32 (default: f16; f32 with --backend ref)")
+         "Storage of keys and values: f16 or f32 (default: f16; f32 with --exact or --backend ref)")
       ->check(CLI::IsMember({"f16", "f32"}))
       ->group("Engine");
   app.add_option("-k,--experts", e.experts_per_token,

@@ -10,10 +10,13 @@
 #include "base/format_units.h"
 #include "base/memory_info.h"
 #include "engine/engine_parts.h"
+#include "engine/io_choice.h"
 #include "engine/plan.h"
+#include "engine/predict.h"
 #include "format/locate.h"
 #include "io/make_read_queue.h"
 #include "kernels/make_backend.h"
+#include "limits/limits_cache.h"
 
 namespace flashmoe {
 
@@ -21,16 +24,13 @@ namespace engine {
 namespace {
 
 constexpr int64_t kDefaultContext = 8192;
-constexpr int64_t kDefaultChunk = 256;
 
 struct IoChoice {
   io::Access access;
   io::QueueKind kind;
 };
 
-// Small models are read through the page cache, so that the next start finds them there. Large
-// ones are read past it: our own cache knows better what to keep.
-IoChoice choose_io(IoMode mode, uint64_t routed_bytes, uint64_t available_bytes) {
+IoChoice io_choice(IoMode mode) {
   switch (mode) {
     case IoMode::kUring:
       return {io::Access::kDirect, io::QueueKind::kUring};
@@ -41,8 +41,24 @@ IoChoice choose_io(IoMode mode, uint64_t routed_bytes, uint64_t available_bytes)
     case IoMode::kAuto:
       break;
   }
-  if (routed_bytes < available_bytes / 4) return {io::Access::kBuffered, io::QueueKind::kPread};
   return {io::Access::kDirect, io::QueueKind::kAuto};
+}
+
+// What kAuto becomes; p->io_reason then says why.
+IoMode choose_io(IoMode asked, uint64_t available_bytes, Engine::Parts* p) {
+  const ExpertPlace place = typical_expert(*p);
+  if (asked != IoMode::kAuto || place.bytes == 0) return asked;
+  const uint64_t model_bytes =
+      p->weights_plan->file_bytes() + p->weights_plan->expert_index().total_bytes();
+  if (suits_page_cache(model_bytes, available_bytes)) {
+    p->io_reason = "small against memory";
+    return IoMode::kBuffered;
+  }
+  limits::LimitsCache cache;
+  const limits::DiskRates rates = cache.disk(place.path, place.bytes);
+  p->notes.insert(p->notes.end(), cache.notes().begin(), cache.notes().end());
+  p->io_reason = "measured: " + describe_rates(rates);
+  return fastest_io(rates);
 }
 
 std::vector<io::File> open_files(const format::Checkpoint& checkpoint, io::Access access) {
@@ -72,7 +88,6 @@ void apply_options(const EngineOptions& options, Engine::Parts* p) {
   }
   p->context = options.context > 0 ? options.context
                                    : std::min<int64_t>(kDefaultContext, config.max_context);
-  p->chunk = std::min(options.chunk > 0 ? options.chunk : kDefaultChunk, p->context);
 }
 
 }  // namespace
@@ -87,14 +102,14 @@ std::unique_ptr<Engine::Parts> plan_engine(const EngineOptions& options, const O
   const int cpus = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   p->pool = std::make_unique<ThreadPool>(options.threads > 0 ? options.threads : cpus);
   p->backend = hooks.make_backend ? hooks.make_backend(*p->pool)
-                                  : kernels::make_backend(options.backend, *p->pool);
+                                  : kernels::make_backend(options.backend, *p->pool, options.exact);
   p->weights_plan = std::make_unique<model::WeightsPlan>(*p->checkpoint, p->config, *p->backend);
-  const experts::ExpertIndex& index = p->weights_plan->expert_index();
   p->dense_file_bytes = p->weights_plan->token_file_bytes();
 
   // The plan comes before anything large is allocated.
   const uint64_t available = available_memory_bytes();
-  const IoChoice io = choose_io(options.io, index.total_bytes(), available);
+  const uint64_t process_bytes = peak_rss_bytes();  // before anything is measured
+  const IoChoice io = io_choice(choose_io(options.io, available, p.get()));
   p->expert_files = open_files(*p->checkpoint, io.access);
   size_t alignment = 1;
   bool direct = true;
@@ -102,14 +117,24 @@ std::unique_ptr<Engine::Parts> plan_engine(const EngineOptions& options, const O
     alignment = std::max(alignment, file.alignment());
     direct = direct && file.direct();
   }
-  const KvType kv = options.kv.value_or(options.backend == "ref" ? KvType::kF32 : KvType::kF16);
+  const bool exact = options.exact || options.backend == "ref";
+  const KvType kv = options.kv.value_or(exact ? KvType::kF32 : KvType::kF16);
   p->state_shape = model::StateShape(
       p->config, kv == KvType::kF16 ? kernels::KvType::kF16 : kernels::KvType::kF32);
-  p->rows_at_once = std::max<int64_t>(p->chunk, options.max_sequences);
   p->sequences = options.max_sequences;
-  p->plan = make_plan({p->config, *p->weights_plan, p->state_shape, *p->backend,
-                       options.memory_bytes > 0 ? options.memory_bytes : default_budget_bytes(),
-                       peak_rss_bytes(), p->context, p->rows_at_once, p->sequences, alignment});
+  PlanInput input{p->config,
+                  *p->weights_plan,
+                  p->state_shape,
+                  *p->backend,
+                  options.memory_bytes > 0 ? options.memory_bytes : default_budget_bytes(),
+                  process_bytes,
+                  p->context,
+                  0,
+                  p->sequences,
+                  alignment};
+  p->chunk = options.chunk > 0 ? std::min(options.chunk, p->context) : choose_chunk(input);
+  p->rows_at_once = input.rows = std::max<int64_t>(p->chunk, p->sequences);
+  p->plan = make_plan(input);
   if (hooks.cache_bytes > 0) p->plan.cache = hooks.cache_bytes;
   if (p->plan.cache < p->plan.token_experts) {
     p->notes.push_back(fmt::format(
@@ -189,6 +214,13 @@ const std::string& Engine::model_path() const { return parts_->model_path; }
 const MemoryPlan& Engine::plan() const { return parts_->plan; }
 const std::vector<std::string>& Engine::notes() const { return parts_->notes; }
 std::string Engine::io_name() const { return parts_->io_name; }
+std::string Engine::io_reason() const { return parts_->io_reason; }
+IoMode Engine::io_mode() const { return parts_->io_mode; }
+
+engine::Workload Engine::workload() const {
+  return engine::make_workload(*parts_->weights_plan, parts_->config, parts_->state_shape);
+}
+engine::ExpertPlace Engine::typical_expert() const { return engine::typical_expert(*parts_); }
 
 experts::RoutingShape Engine::routing_shape() const {
   const model::ModelConfig& config = parts_->config;

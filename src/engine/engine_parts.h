@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/thread_pool.h"
+#include "engine/io_choice.h"
 #include "experts/moe_runner.h"
 #include "flashmoe/engine.h"
 #include "format/checkpoint.h"
@@ -27,6 +28,7 @@ struct Engine::Parts {
   std::vector<std::string> notes;
   std::string model_path;
   std::string io_name;
+  std::string io_reason;           // why kAuto became what it is; empty when it was not asked
   IoMode io_mode = IoMode::kAuto;  // which of the others it has become
   uint64_t dense_file_bytes = 0;   // of dense weights that each step reads
 
@@ -76,11 +78,6 @@ using LoadProgress = std::function<void(uint64_t done_bytes, uint64_t total_byte
 std::unique_ptr<Engine> load_engine(std::unique_ptr<Engine::Parts> parts,
                                     const LoadProgress& progress);
 
-// An expert that stands for all when their reading is measured.
-struct ExpertPlace {
-  std::string path;  // the file that holds it
-  size_t bytes = 0;  // what is read for it
-};
 ExpertPlace typical_expert(const Engine::Parts& parts);  // empty in a model without experts
 
 // Adds cache, loader and runner to parts from plan_engine.

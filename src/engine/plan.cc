@@ -24,6 +24,12 @@ uint64_t backend_scratch(const PlanInput& in) {
   return in.backend.scratch_bytes(pairs, width, intermediate);
 }
 
+uint64_t scratch_bytes(const PlanInput& in) {
+  return model::Model::activation_bytes(in.config, in.rows) + backend_scratch(in) +
+         static_cast<uint64_t>(in.sequences + model::Model::kHeadRows) *
+             static_cast<uint64_t>(in.config.vocab) * sizeof(float);
+}
+
 // The program's own memory differs a little from run to run; what a message names must be enough.
 constexpr uint64_t kProcessSlack = uint64_t{1} << 20;
 
@@ -59,9 +65,7 @@ MemoryPlan make_plan(const PlanInput& in) {
   plan.state = static_cast<uint64_t>(pool_pages(in.state, in.context, in.sequences)) *
                    in.state.page_bytes() +
                static_cast<uint64_t>(in.sequences) * 2 * in.state.recurrent_bytes();
-  plan.scratch = model::Model::activation_bytes(in.config, in.rows) + backend_scratch(in) +
-                 static_cast<uint64_t>(in.sequences + model::Model::kHeadRows) *
-                     static_cast<uint64_t>(in.config.vocab) * sizeof(float);
+  plan.scratch = scratch_bytes(in);
 
   // One layer's experts are the least that a step needs resident at once.
   constexpr int kLeastBuffers = 2;
@@ -80,14 +84,38 @@ MemoryPlan make_plan(const PlanInput& in) {
         format_bytes(plan.process), format_bytes(plan.minimum - fixed));
   }
 
-  // Enough buffers to have all of a layer's misses in flight, but no more than an eighth of what
-  // the experts get.
+  // Enough buffers to have all of a token's misses of a layer in flight. When experts are streamed,
+  // more of them, so that a prompt's next layer is read while the mixer computes.
+  constexpr uint64_t kMostShare = 8, kReadAheadShare = 64;
   const uint64_t rest = plan.budget - fixed;
-  plan.staging_buffers = static_cast<int>(
-      std::clamp<uint64_t>(rest / 8 / std::max<uint64_t>(buffer, 1), kLeastBuffers, k + 2));
+  const uint64_t fit = rest / std::max<uint64_t>(buffer, 1);
+  uint64_t wanted = k + 2;
+  if (rest < plan.all_experts + wanted * buffer) {
+    wanted = std::max(wanted, std::min<uint64_t>(fit / kReadAheadShare, index.experts()));
+  }
+  plan.staging_buffers =
+      static_cast<int>(std::clamp<uint64_t>(fit / kMostShare, kLeastBuffers, wanted));
   plan.staging = buffer * static_cast<uint64_t>(plan.staging_buffers);
   plan.cache = std::min(rest - plan.staging, plan.all_experts);
   return plan;
+}
+
+int64_t choose_chunk(PlanInput in) {
+  constexpr int64_t kLeast = 256, kMostResident = 512, kMostStreamed = 2048;
+  constexpr uint64_t kMostShare = 16;
+  int64_t chunk = std::min(kLeast, in.context);
+  in.rows = std::max<int64_t>(chunk, in.sequences);
+  const MemoryPlan least = make_plan(in);
+  const uint64_t spare = (least.cache + least.staging) / kMostShare;
+  const int64_t most =
+      std::min(in.context, least.cache < least.all_experts ? kMostStreamed : kMostResident);
+  while (chunk < most) {
+    const int64_t next = std::min(2 * chunk, most);
+    in.rows = std::max<int64_t>(next, in.sequences);
+    if (scratch_bytes(in) > least.scratch + spare) break;
+    chunk = next;
+  }
+  return chunk;
 }
 
 uint64_t default_budget_bytes() {

@@ -30,6 +30,13 @@ int pool_pages(const model::StateShape& state, int64_t context, int sequences);
 // Throws Error kMemory that names the minimum when the budget is below it.
 MemoryPlan make_plan(const PlanInput& input);
 
+// The prompt tokens of one step when nobody says. Every chunk reads each of its experts once, so a
+// larger one reads less, but takes memory for activations from the expert cache: 256, doubled up to
+// 2048 (512 when all experts fit the cache, which then need no disk, and rows enough for the
+// products) while what it takes beyond a chunk of 256 stays below 1/16 of the memory that the
+// experts would get with that. At most the context. input.rows is not used.
+int64_t choose_chunk(PlanInput input);
+
 // What is available on this machine, less headroom for everything else on it.
 uint64_t default_budget_bytes();
 

@@ -1,8 +1,8 @@
 #include "engine/predict.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
-#include <iterator>
 
 namespace flashmoe::engine {
 
@@ -17,6 +17,20 @@ int64_t dense_macs(const model::LayerWeights& l) {
   return macs(a.q) + macs(a.gate) + macs(a.k) + macs(a.v) + macs(a.out) + macs(d.qkv) + macs(d.z) +
          macs(d.beta) + macs(d.dt) + macs(d.out) + macs(l.router) + macs(l.shared) +
          macs(l.shared_gate);
+}
+
+struct Between {
+  size_t index;  // of the point below; there is one above
+  double part;   // of the way to that
+};
+
+// Where a value lies among ascending points; one outside counts as the nearest.
+template <size_t kCount>
+Between between(const std::array<double, kCount>& points, double value) {
+  size_t index = 0;
+  while (index + 2 < kCount && points[index + 1] <= value) ++index;
+  const double part = (value - points[index]) / (points[index + 1] - points[index]);
+  return {index, std::clamp(part, 0.0, 1.0)};
 }
 
 double over(double amount, double rate) { return rate > 0 ? amount / rate : 0; }
@@ -45,22 +59,23 @@ Workload make_workload(const model::WeightsPlan& weights, const model::ModelConf
 }
 
 double expected_hit_rate(double cache_share, int experts, int k, bool uniform) {
-  if (cache_share >= 1) return 1;
-  if (uniform || k == 0) return std::max(cache_share, 0.0);
-  // Cache sizes in token sets and their hit rates; beyond the last, straight to all experts.
-  struct Point {
-    double token_sets, hit_rate;
+  const double share = std::clamp(cache_share, 0.0, 1.0);
+  if (uniform || k == 0) return share;
+  // Experts for each that is picked: 64 of 8, 128 of 8, 256 of 8, 512 of 10.
+  static constexpr std::array kRatios = {8.0, 16.0, 32.0, 51.2};
+  static constexpr std::array kShares = {0.0,    1 / 64., 1 / 32., 1 / 16., 1 / 8.,
+                                         1 / 4., 3 / 8.,  1 / 2.,  3 / 4.,  1.0};
+  static constexpr double kHitRates[kRatios.size()][kShares.size()] = {
+      {0, 0.050, 0.123, 0.247, 0.432, 0.665, 0.802, 0.885, 0.963, 1},
+      {0, 0.107, 0.207, 0.353, 0.544, 0.754, 0.848, 0.901, 0.961, 1},
+      {0, 0.175, 0.294, 0.453, 0.636, 0.785, 0.856, 0.899, 0.952, 1},
+      {0, 0.220, 0.346, 0.501, 0.668, 0.790, 0.851, 0.887, 0.943, 1}};
+  const auto [ratio, ratio_part] = between(kRatios, static_cast<double>(experts) / k);
+  const auto [column, share_part] = between(kShares, share);
+  const auto of_ratio = [&](size_t row) {
+    return std::lerp(kHitRates[row][column], kHitRates[row][column + 1], share_part);
   };
-  static constexpr Point kTable[] = {{0, 0}, {6.4, 0.68}, {12.8, 0.80}};
-  const double sets = std::max(cache_share, 0.0) * experts / k;
-  const double all = std::max(static_cast<double>(experts) / k, 1.0);
-  const Point* above = std::find_if(std::begin(kTable), std::end(kTable),
-                                    [&](const Point& p) { return p.token_sets > sets; });
-  const Point end = above == std::end(kTable) || above->token_sets > all ? Point{all, 1} : *above;
-  const Point begin = above == std::begin(kTable) ? kTable[0] : above[-1];
-  if (end.token_sets <= begin.token_sets) return end.hit_rate;
-  return std::lerp(begin.hit_rate, end.hit_rate,
-                   (sets - begin.token_sets) / (end.token_sets - begin.token_sets));
+  return std::lerp(of_ratio(ratio), of_ratio(ratio + 1), ratio_part);
 }
 
 double expected_experts(int experts, int k, int64_t rows) {

@@ -46,10 +46,11 @@ struct MachineLimits {
 };
 
 // The share of expert visits that find the expert resident, on a cache long in use that holds
-// `cache_share` of all experts. `uniform`: routes without any pattern, where the cache can do no
-// better than its share. Else routes like those of trained models: interpolated in a table of our
-// eviction policy on synthetic routing of 512 experts of which 10 are picked, by cache size in
-// experts that one token picks. The table is in predict.cc.
+// `cache_share` of all experts. `uniform`: routes without any pattern, where no cache can do better
+// than its share. Else routes as trained models have: interpolated, in the share and in
+// experts / k, from replays of experts::SyntheticRouting (24 layers, 2400 tokens, the first quarter
+// not counted) through our eviction policy; the table is in predict.cc. Real texts differ by some
+// points either way.
 double expected_hit_rate(double cache_share, int experts, int k, bool uniform);
 
 // Experts of one layer that `rows` tokens pick when routes have no pattern: the most to expect.
