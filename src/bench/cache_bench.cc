@@ -36,7 +36,7 @@ constexpr NamedPolicy kPolicies[] = {{"lru", ReplayPolicy::kLru},
                                      {"lfu", ReplayPolicy::kLfu},
                                      {"ours", ReplayPolicy::kOurs},
                                      {"belady", ReplayPolicy::kBelady}};
-constexpr double kHalfLives[] = {2, 4, 8, 16, 32, 64};  // steps
+constexpr double kHalfLives[] = {2, 4, 8, 16, 32, 64};  // tokens
 
 // Slots of a cache of the size that `text` names.
 int64_t parse_slots(const std::string& text, const experts::RoutingShape& shape,
@@ -186,7 +186,7 @@ Report bench_cache(const CacheBenchOptions& o) {
   for (const double half_life : kHalfLives) half_lives += fmt::format("{:>7}", half_life);
   report.lines.push_back(fmt::format("{:26}  {}  {}  {}{:>9}", "", heading("cold", 4),
                                      heading("warm", 4),
-                                     heading("ours, warm, by half-life in steps", 6), "first of"));
+                                     heading("ours, warm, by half-life in tokens", 6), "first of"));
   report.lines.push_back(fmt::format("{:<10}{:>8}{:>8}  {}  {}  {}{:>9}", "cache", "slots", "sets",
                                      names, names, half_lives, "misses %"));
   const CacheReplay replay(trace);

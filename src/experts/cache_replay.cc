@@ -1,12 +1,13 @@
 #include "experts/cache_replay.h"
 
 #include <algorithm>
-#include <iterator>
 #include <limits>
 #include <set>
+#include <span>
 #include <utility>
 
 #include "base/check.h"
+#include "experts/moe_runner.h"
 
 namespace flashmoe::experts {
 
@@ -14,12 +15,25 @@ namespace {
 
 constexpr double kWarmUpShare = 0.25;  // of all rows
 
-// Each policy has EvictionPolicy's members, and `visit` also takes the visit's number.
+// One expert, used by a layer of a step.
+struct Visit {
+  ExpertKey key;
+  size_t number;
+  std::span<const int32_t> ages;
+  bool late;
+};
+
 class Ours {
  public:
   Ours(size_t keys, double half_life) : policy_(keys, half_life) {}
-  void advance() { policy_.advance(); }
-  void visit(ExpertKey key, size_t) { policy_.visit(key); }
+  void advance(int64_t rows) { policy_.advance(rows); }
+  void visit(const Visit& v) {
+    if (v.late) {
+      policy_.visit_late(v.key, v.ages);
+    } else {
+      policy_.visit(v.key, v.ages);
+    }
+  }
   void add(ExpertKey key) { policy_.add(key); }
   void remove(ExpertKey key) { policy_.remove(key); }
   ExpertKey victim() const { return policy_.victim(); }
@@ -32,7 +46,7 @@ class Ours {
 class ByScore {
  public:
   explicit ByScore(size_t keys) : score_(keys, Score{0, 0}) {}
-  void advance() {}
+  void advance(int64_t /*rows*/) {}
   void add(ExpertKey key) { candidates_.insert({score_[index(key)], key}); }
   void remove(ExpertKey key) { candidates_.erase({score_[index(key)], key}); }
   ExpertKey victim() const { return candidates_.empty() ? -1 : candidates_.begin()->second; }
@@ -55,14 +69,14 @@ class ByScore {
 class Lru : public ByScore {
  public:
   using ByScore::ByScore;
-  void visit(ExpertKey key, size_t visit) { set_score(key, {static_cast<int64_t>(visit), 0}); }
+  void visit(const Visit& v) { set_score(v.key, {static_cast<int64_t>(v.number), 0}); }
 };
 
 class Lfu : public ByScore {
  public:
   using ByScore::ByScore;
-  void visit(ExpertKey key, size_t visit) {
-    set_score(key, {score(key).first + 1, static_cast<int64_t>(visit)});
+  void visit(const Visit& v) {
+    set_score(v.key, {score(v.key).first + 1, static_cast<int64_t>(v.number)});
   }
 };
 
@@ -70,7 +84,7 @@ class Belady : public ByScore {
  public:
   Belady(size_t keys, std::vector<int64_t> next_uses)
       : ByScore(keys), next_uses_(std::move(next_uses)) {}
-  void visit(ExpertKey key, size_t visit) { set_score(key, {-next_uses_[visit], 0}); }
+  void visit(const Visit& v) { set_score(v.key, {-next_uses_[v.number], 0}); }
 
  private:
   std::vector<int64_t> next_uses_;
@@ -103,16 +117,27 @@ CacheReplay::CacheReplay(const RoutingTrace& trace)
     rows += step.rows;
     const int64_t width = step.rows * trace.shape.k;
     for (int layer = 0; layer < trace.shape.layers; ++layer) {
+      // Sorted by key, rows ascending within.
+      std::vector<std::pair<ExpertKey, int32_t>> picks;
+      for (int64_t i = 0; i < width; ++i) {
+        picks.push_back({layer * trace.shape.experts + step.picks[layer * width + i],
+                         static_cast<int32_t>(step.rows - 1 - i / trace.shape.k)});
+      }
+      std::ranges::sort(picks, {}, &std::pair<ExpertKey, int32_t>::first);
       const size_t begin = keys_.size();
-      const auto picks = step.picks.begin() + layer * width;
-      std::transform(picks, picks + width, std::back_inserter(keys_),
-                     [&](uint16_t expert) { return layer * trace.shape.experts + expert; });
-      std::sort(keys_.begin() + static_cast<ptrdiff_t>(begin), keys_.end());
-      keys_.erase(std::unique(keys_.begin() + static_cast<ptrdiff_t>(begin), keys_.end()),
-                  keys_.end());
-      groups_.push_back({begin, keys_.size(), layer == 0, warm});
+      for (const auto& [key, age] : picks) {
+        if (keys_.size() == begin || keys_.back() != key) {
+          keys_.push_back(key);
+          ages_begin_.push_back(ages_.size());
+        }
+        ages_.push_back(age);
+      }
+      const double distinct = static_cast<double>(keys_.size() - begin);
+      const bool late = step.rows > 1 && distinct >= StreamedMoe::kCrowded * trace.shape.experts;
+      groups_.push_back({begin, keys_.size(), layer == 0 ? step.rows : 0, late, warm});
     }
   }
+  ages_begin_.push_back(ages_.size());
 }
 
 std::vector<int64_t> CacheReplay::next_uses() const {
@@ -141,11 +166,13 @@ ReplayResult CacheReplay::play(Policy policy, int64_t slots) const {
   };
   for (const Group& group : groups_) {
     ReplayCount& count = group.warm ? result.warm : result.cold;
-    if (group.begins_step) policy.advance();
+    if (group.begins_step > 0) policy.advance(group.begins_step);
     for (size_t i = group.begin; i < group.end; ++i) {
       const ExpertKey key = keys_[i];
       const size_t k = static_cast<size_t>(key);
-      policy.visit(key, i);
+      policy.visit({key, i,
+                    std::span(ages_).subspan(ages_begin_[i], ages_begin_[i + 1] - ages_begin_[i]),
+                    group.late});
       ++count.visits;
       if (resident[k]) {
         policy.remove(key);

@@ -3,7 +3,8 @@
 //
 // As in the engine, an expert that several rows of a step pick in a layer is one visit, a layer's
 // hits are found before anything is evicted for its misses, and its experts are not given up for
-// one another while others are left. All experts count as equally large.
+// one another while others are left. All experts count as equally large. A step's rows count as
+// one sequence's.
 #pragma once
 
 #include <cstdint>
@@ -41,7 +42,7 @@ class CacheReplay {
  public:
   explicit CacheReplay(const RoutingTrace& trace);
 
-  // A cache of `slots` experts, at least 1. half_life, in steps, is that of kOurs.
+  // A cache of `slots` experts, at least 1. half_life, in tokens, is that of kOurs.
   ReplayResult run(ReplayPolicy policy, int64_t slots,
                    double half_life = EvictionPolicy::kHalfLife) const;
 
@@ -49,7 +50,8 @@ class CacheReplay {
   // The visits of one layer in one step: keys_[begin, end).
   struct Group {
     size_t begin, end;
-    bool begins_step;
+    int64_t begins_step;  // the rows of the step that it begins, else 0
+    bool late;            // see EvictionPolicy::visit_late
     bool warm;
   };
   template <typename Policy>
@@ -58,6 +60,8 @@ class CacheReplay {
 
   size_t key_count_;
   std::vector<ExpertKey> keys_;
+  std::vector<size_t> ages_begin_;  // of each visit, in ages_; and the end
+  std::vector<int32_t> ages_;       // of the rows that pick the visit's expert
   std::vector<Group> groups_;
 };
 

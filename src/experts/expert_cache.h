@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -55,9 +56,9 @@ class ExpertCache {
 
   // A step begins; then each expert that it uses is counted, at once or when the step is over (see
   // EvictionPolicy).
-  void begin_step() { policy_.advance(); }
-  void visit(ExpertKey key) { policy_.visit(key); }
-  void visit_late(ExpertKey key) { policy_.visit_late(key); }
+  void begin_step(int64_t tokens) { policy_.advance(tokens); }
+  void visit(ExpertKey key, std::span<const int32_t> ages) { policy_.visit(key, ages); }
+  void visit_late(ExpertKey key, std::span<const int32_t> ages) { policy_.visit_late(key, ages); }
 
   bool holds(ExpertKey key) const { return entries_[key].stage == Stage::kResident; }
   // The expert, if it is resident.

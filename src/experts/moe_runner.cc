@@ -14,9 +14,6 @@ namespace {
 
 constexpr size_t kMatrixAlignment = 64;
 
-// A layer that uses this share of its experts is followed by others that do.
-constexpr double kCrowded = 0.9;
-
 size_t aligned(size_t bytes) {
   return (bytes + kMatrixAlignment - 1) / kMatrixAlignment * kMatrixAlignment;
 }
@@ -36,6 +33,11 @@ size_t StreamedMoe::slot_bytes(const ExpertIndex& index, int layer,
   return index.layer(layer).parts.empty() ? 0 : slot_offsets(index.layer(layer), backend)[3];
 }
 
+void StreamedMoe::begin_step(std::span<const int32_t> ages) {
+  ages_.assign(ages.begin(), ages.end());
+  cache_.begin_step(*std::max_element(ages.begin(), ages.end()) + 1);
+}
+
 void StreamedMoe::start(int layer, std::span<kernels::Route> routes, int k) {
   CHECK(layer_ < 0);
   layer_ = layer;
@@ -45,10 +47,13 @@ void StreamedMoe::start(int layer, std::span<kernels::Route> routes, int k) {
   for (const kernels::Route& r : routes) ++group_begin_[r.expert + 1];
   for (int e = 0; e < experts; ++e) group_begin_[e + 1] += group_begin_[e];
   rows_.resize(routes.size());
+  row_ages_.resize(routes.size());
   std::vector<int32_t> next(group_begin_.begin(), group_begin_.end() - 1);
   for (size_t i = 0; i < routes.size(); ++i) {
     routes[i].target = next[routes[i].expert]++;
-    rows_[routes[i].target] = static_cast<int32_t>(i / static_cast<size_t>(k));
+    const size_t row = i / static_cast<size_t>(k);
+    rows_[routes[i].target] = static_cast<int32_t>(row);
+    row_ages_[routes[i].target] = ages_[row];
   }
 
   int distinct = 0;
@@ -57,10 +62,12 @@ void StreamedMoe::start(int layer, std::span<kernels::Route> routes, int k) {
   for (int e = 0; e < experts; ++e) {
     const Work work{index_.key(layer, e), group_begin_[e], group_begin_[e + 1] - group_begin_[e]};
     if (work.count == 0) continue;
+    const std::span<const int32_t> ages = std::span(row_ages_).subspan(
+        static_cast<size_t>(work.first), static_cast<size_t>(work.count));
     if (crowded_) {
-      cache_.visit_late(work.key);
+      cache_.visit_late(work.key, ages);
     } else {
-      cache_.visit(work.key);
+      cache_.visit(work.key, ages);
     }
     if (std::optional<ExpertPin> pin = cache_.find(work.key)) {
       residents_.push_back({work, std::move(*pin)});

@@ -29,8 +29,9 @@ class MoeRunner {
  public:
   virtual ~MoeRunner() = default;
 
-  // A step begins. Experts that recur within it are read once per layer.
-  virtual void begin_step() = 0;
+  // A step begins. Experts that recur within it are read once per layer. ages[row]: how many rows
+  // of the same sequence follow the row in the step.
+  virtual void begin_step(std::span<const int32_t> ages) = 0;
   // The routes [rows, k] of one layer are known: fills in their targets, and starts reading what
   // is not resident. Computation that does not need the experts belongs after this call.
   virtual void start(int layer, std::span<kernels::Route> routes, int k) = 0;
@@ -54,8 +55,10 @@ class StreamedMoe final : public MoeRunner {
   // At most this many (expert, row) pairs are computed in one call of the backend, unless a
   // single expert has more.
   static constexpr int64_t kPairsPerCall = 512;
+  // A layer that uses this share of its experts, for several rows, is followed by others that do.
+  static constexpr double kCrowded = 0.9;
 
-  void begin_step() override { cache_.begin_step(); }
+  void begin_step(std::span<const int32_t> ages) override;
   void start(int layer, std::span<kernels::Route> routes, int k) override;
   void finish(const float* x, float* y) override;
   void abandon() noexcept override;
@@ -89,9 +92,12 @@ class StreamedMoe final : public MoeRunner {
   ExpertLoader& loader_;
   kernels::Backend& backend_;
 
+  std::vector<int32_t> ages_;  // of the step's rows
+
   // The layer being run, from start to finish.
   int layer_ = -1;
   std::vector<int32_t> rows_;        // grouped by expert, ascending within
+  std::vector<int32_t> row_ages_;    // of these
   std::vector<Resident> residents_;  // hits, or misses that have arrived; about to be computed
   std::vector<Work> misses_;         // by key, but for those that were read ahead, which are first
   size_t next_miss_ = 0;             // misses_ from here on have not been started

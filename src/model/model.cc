@@ -75,15 +75,17 @@ size_t Model::lay_out(const ModelConfig& config, int64_t max_rows, std::byte* ba
 
 void Model::forward(std::span<const Segment> segments, const std::function<bool()>& stop) {
   ids_.clear();
+  ages_.clear();
   for (const Segment& s : segments) {
     s.state->reserve(static_cast<int64_t>(s.tokens.size()));
     ids_.insert(ids_.end(), s.tokens.begin(), s.tokens.end());
+    for (size_t left = s.tokens.size(); left-- > 0;) ages_.push_back(static_cast<int32_t>(left));
   }
   rows_ = static_cast<int64_t>(ids_.size());
   CHECK(rows_ > 0 && rows_ <= max_rows_);
   const int64_t hidden = config_.hidden;
 
-  runner_.begin_step();
+  runner_.begin_step(ages_);
   if (tap_ != nullptr) tap_->begin_step(rows_);
   try {
     backend_.embed(weights_.embedding, ids_, a_.x);

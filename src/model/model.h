@@ -92,7 +92,8 @@ class Model {
   Activations a_;
   std::vector<kernels::Route> routes_, early_routes_;
   std::vector<int32_t> ids_, all_rows_;
-  int64_t rows_ = 0;  // of the step at hand or last run
+  std::vector<int32_t> ages_;  // of each row: how many of its sequence follow in the step
+  int64_t rows_ = 0;           // of the step at hand or last run
   std::vector<kernels::AttentionSegment> attention_segments_;
   std::vector<kernels::DeltaNetSegment> delta_segments_;
   StageTimes times_;

@@ -145,11 +145,19 @@ TEST(CacheReplayTest, OursMissesWhatTheExpertCacheMisses) {
     ExpertCache cache(index, std::vector<size_t>(4, kPage), static_cast<size_t>(slots) * kPage);
     int64_t misses = 0, group = 0;
     for (const std::set<ExpertKey>& keys : groups(trace)) {
-      if (group++ % shape.layers == 0) cache.begin_step();
+      const TraceStep& step = trace.steps[static_cast<size_t>(group / shape.layers)];
+      const int64_t layer = group++ % shape.layers;
+      if (layer == 0) cache.begin_step(step.rows);
       std::vector<ExpertPin> pins;
       std::vector<ExpertKey> missing;
       for (const ExpertKey key : keys) {
-        cache.visit(key);
+        std::vector<int32_t> ages;
+        for (int64_t i = 0; i < step.rows * shape.k; ++i) {
+          const int64_t pick = step.picks[static_cast<size_t>(layer * step.rows * shape.k + i)];
+          if (layer * shape.experts + pick != key) continue;
+          ages.push_back(static_cast<int32_t>(step.rows - 1 - i / shape.k));
+        }
+        cache.visit(key, ages);
         if (std::optional<ExpertPin> pin = cache.find(key)) {
           pins.push_back(std::move(*pin));
         } else {

@@ -2,18 +2,23 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <random>
+#include <vector>
 
 namespace flashmoe::experts {
 namespace {
+
+// The ages of a step's one token.
+constexpr int32_t kOne[] = {0};
 
 TEST(EvictionPolicyTest, GivesUpTheLeastVisited) {
   EvictionPolicy policy(4);
   for (ExpertKey key : {0, 1, 2}) policy.add(key);
   for (ExpertKey key : {0, 1, 1, 2, 2, 2}) {
     policy.advance();
-    policy.visit(key);
+    policy.visit(key, kOne);
   }
   EXPECT_EQ(policy.victim(), 0);
   policy.remove(0);
@@ -27,10 +32,10 @@ TEST(EvictionPolicyTest, CountsSurviveEviction) {
   EvictionPolicy policy(2);
   for (int i = 0; i < 4; ++i) {
     policy.advance();
-    policy.visit(0);  // not resident, and yet counted
+    policy.visit(0, kOne);  // not resident, and yet counted
   }
   policy.advance();
-  policy.visit(1);
+  policy.visit(1, kOne);
   policy.add(0);
   policy.add(1);
   EXPECT_EQ(policy.victim(), 1);
@@ -38,9 +43,9 @@ TEST(EvictionPolicyTest, CountsSurviveEviction) {
 
 TEST(EvictionPolicyTest, OldVisitsFade) {
   EvictionPolicy policy(2);
-  for (int i = 0; i < 3; ++i) policy.visit(0);
+  for (int i = 0; i < 3; ++i) policy.visit(0, kOne);
   for (int i = 0; i < 40; ++i) policy.advance();  // five half-lives
-  policy.visit(1);
+  policy.visit(1, kOne);
   policy.add(0);
   policy.add(1);
   EXPECT_EQ(policy.victim(), 0);
@@ -49,7 +54,7 @@ TEST(EvictionPolicyTest, OldVisitsFade) {
 TEST(EvictionPolicyTest, OfEqualsTheLastUsedGoesFirst) {
   EvictionPolicy policy(3);
   for (ExpertKey key : {1, 0, 2}) {
-    policy.visit(key);
+    policy.visit(key, kOne);
     policy.add(key);
   }
   EXPECT_EQ(policy.victim(), 2);
@@ -61,17 +66,17 @@ TEST(EvictionPolicyTest, OfEqualsTheLastUsedGoesFirst) {
 TEST(EvictionPolicyTest, LateVisitsCountWhenTheStepIsOver) {
   EvictionPolicy policy(2);
   policy.advance();
-  policy.visit(1);
+  policy.visit(1, kOne);
   policy.add(1);
   policy.add(0);
-  policy.visit_late(0);
-  policy.visit_late(0);
+  policy.visit_late(0, kOne);
+  policy.visit_late(0, kOne);
   EXPECT_EQ(policy.victim(), 0);
   policy.advance();
   EXPECT_EQ(policy.victim(), 1);
 }
 
-// Against the definition: counts that halve every kHalfLife steps.
+// Against the definition: counts that halve every kHalfLife tokens.
 TEST(EvictionPolicyTest, OrdersAsDecayedCounts) {
   constexpr int kKeys = 20;
   EvictionPolicy policy(kKeys);
@@ -83,11 +88,49 @@ TEST(EvictionPolicyTest, OrdersAsDecayedCounts) {
     for (double& c : counts) c *= std::exp2(-1 / EvictionPolicy::kHalfLife);
     for (int i = 0; i < 3; ++i) {
       const ExpertKey key = static_cast<ExpertKey>(random() % kKeys);
-      policy.visit(key);
+      policy.visit(key, kOne);
       counts[key] += 1;
     }
     const ExpertKey victim = policy.victim();
     for (double c : counts) EXPECT_LE(counts[victim], c * (1 + 1e-9));
+  }
+}
+
+// Tokens count the same however they come in steps.
+TEST(EvictionPolicyTest, AChunkCountsAsItsTokensOneByOne) {
+  constexpr int kKeys = 12, kTokens = 90;
+  std::mt19937 random(4);
+  std::vector<std::vector<ExpertKey>> used(kTokens);
+  for (std::vector<ExpertKey>& keys : used) {
+    for (int i = 0; i < 3; ++i) keys.push_back(static_cast<ExpertKey>(random() % kKeys));
+  }
+  EvictionPolicy single(kKeys), chunked(kKeys);
+  for (const std::vector<ExpertKey>& keys : used) {
+    single.advance();
+    for (const ExpertKey key : keys) single.visit(key, kOne);
+  }
+  for (int begin = 0; begin < kTokens;) {
+    const int rows = std::min(kTokens - begin, 1 + static_cast<int>(random() % 20));
+    chunked.advance(rows);
+    for (ExpertKey key = 0; key < kKeys; ++key) {
+      std::vector<int32_t> ages;
+      for (int row = 0; row < rows; ++row) {
+        for (const ExpertKey k : used[static_cast<size_t>(begin + row)]) {
+          if (k == key) ages.push_back(rows - 1 - row);
+        }
+      }
+      if (!ages.empty()) chunked.visit(key, ages);
+    }
+    begin += rows;
+  }
+  for (EvictionPolicy* policy : {&single, &chunked}) {
+    for (ExpertKey key = 0; key < kKeys; ++key) policy->add(key);
+  }
+  for (int i = 0; i < kKeys; ++i) {
+    ASSERT_EQ(single.victim(), chunked.victim());
+    const ExpertKey victim = single.victim();
+    single.remove(victim);
+    chunked.remove(victim);
   }
 }
 

@@ -11,6 +11,9 @@
 namespace flashmoe::experts {
 namespace {
 
+// The ages of a step's one token.
+constexpr int32_t kOne[] = {0};
+
 constexpr size_t kPage = 4096;
 
 TEST(ExpertCacheTest, HoldsWhatTheBudgetAllows) {
@@ -41,8 +44,8 @@ TEST(ExpertCacheTest, EvictsTheLeastVisitedThatIsNotPinned) {
     return slot.has_value();
   };
   for (ExpertKey key : {0, 1}) {
-    cache.begin_step();
-    cache.visit(key);
+    cache.begin_step(1);
+    cache.visit(key, kOne);
     ASSERT_TRUE(load(key));
   }
   {
@@ -69,8 +72,8 @@ TEST(ExpertCacheTest, SizeClassesShareTheBudget) {
   const ExpertIndex index(3, 4);  // layer 1 has no experts
   ExpertCache cache(index, {kPage, 0, 3 * kPage - 5}, 6 * kPage);
   const auto load = [&](ExpertKey key) {
-    cache.begin_step();
-    cache.visit(key);
+    cache.begin_step(1);
+    cache.visit(key, kOne);
     std::optional<ExpertPin> slot = cache.reserve(key);
     ASSERT_TRUE(slot);
     slot->data()[0] = std::byte(1);
@@ -101,9 +104,9 @@ TEST(ExpertCacheTest, KeepsItsShareOfWhatIsUsedInTurn) {
   ExpertCache cache(index, std::vector<size_t>(kLayers, kPage), kSlots * kPage);
   for (int step = 0; step < 6; ++step) {
     int hits = 0;
-    cache.begin_step();
+    cache.begin_step(1);
     for (int layer = 0; layer < kLayers; ++layer) {
-      for (int e = 0; e < kExperts; ++e) cache.visit_late(index.key(layer, e));
+      for (int e = 0; e < kExperts; ++e) cache.visit_late(index.key(layer, e), kOne);
       for (int e = 0; e < kExperts; ++e) {
         if (cache.find(index.key(layer, e))) {
           ++hits;
@@ -139,8 +142,8 @@ TEST(ExpertCacheTest, SeveralClassesStayWithinTheirBudget) {
     // For a while mostly one class, then mostly the other.
     const int layer = (i / 500 % 2 == 0) == (random() % 8 != 0) ? 0 : 1;
     const ExpertKey key = index.key(layer, static_cast<int>(random() % kExperts));
-    cache.begin_step();
-    cache.visit(key);
+    cache.begin_step(1);
+    cache.visit(key, kOne);
     if (cache.find(key)) continue;
     std::optional<ExpertPin> slot = cache.reserve(key);
     ASSERT_TRUE(slot);
