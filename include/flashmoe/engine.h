@@ -97,6 +97,7 @@ class Engine {
   int64_t context() const;
   int64_t max_context() const;  // the model's own limit
   int64_t chunk() const;
+  int threads() const;
   const std::string& model_path() const;
   const MemoryPlan& plan() const;
   EngineStats stats() const;

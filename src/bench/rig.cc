@@ -81,7 +81,7 @@ Rig::Rig(const BenchOptions& options, int64_t context)
   EngineOptions engine_options = options.engine;
   engine_options.context = std::max(engine_options.context, context);
   std::unique_ptr<Engine::Parts> parts = engine::plan_engine(engine_options);
-  work_ = engine::make_workload(*parts->weights_plan, parts->config, parts->state_shape);
+  work_ = parts->work;
   if (work_.layers > 0) disk_ = std::make_unique<DiskMeter>(*parts);
   options_.engine.io = parts->io_mode;
   engine_ = engine::load_engine(std::move(parts), engine_options.progress);

@@ -70,6 +70,11 @@ nlohmann::ordered_json report_json(const RunReport& r) {
       entry["gb_s"] = gigabytes_per_second(stage);
     }
   }
+  if (r.forecast) {
+    json["predicted_prompt_tok_s"] = r.forecast->prompt.tok_s;
+    json["predicted_generate_tok_s"] = r.forecast->decode.tok_s;
+    json["predicted_hit_rate"] = r.forecast->hit_rate;
+  }
   return json;
 }
 
@@ -82,6 +87,13 @@ std::string report_text(const RunReport& r) {
   line(fmt::format("prompt        {:8.1f} tok/s  ({} tokens)", r.prompt_tok_s(), r.prompt_tokens));
   line(fmt::format("generation    {:8.1f} tok/s  ({} tokens, {})", r.generate_tok_s(),
                    r.generation.tokens.size(), engine::finish_reason_name(r.generation.finish)));
+  if (r.forecast) {
+    const Forecast& f = *r.forecast;
+    line(fmt::format(
+        "at most       {:8.1f} tok/s of the prompt ({}), {:.1f} of generation ({}, {:.0f} % hits)",
+        f.prompt.tok_s, engine::bound_name(f.prompt.bound), f.decode.tok_s,
+        engine::bound_name(f.decode.bound), 100 * f.hit_rate));
+  }
   double total = 0;
   for (const Stage& stage : stages(r)) total += stage.seconds;
   for (const Stage& stage : stages(r)) {
@@ -98,6 +110,7 @@ std::string report_text(const RunReport& r) {
                    s.expert_hits, s.expert_misses,
                    100 * rate(static_cast<double>(s.expert_hits), static_cast<double>(visits)),
                    format_bytes(s.disk_bytes), r.io_name));
+  if (!r.io_reason.empty()) line(fmt::format("reads         {}: {}", r.io_name, r.io_reason));
   line(fmt::format(
       "memory        {} peak of {} budget: {} dense, {} expert cache, {} context, {} other",
       format_bytes(r.peak_rss_bytes), format_bytes(r.plan.budget), format_bytes(r.plan.dense),

@@ -3,8 +3,10 @@
 
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 
+#include "cli/forecast.h"
 #include "engine/generate.h"
 #include "flashmoe/engine.h"
 
@@ -14,10 +16,11 @@ struct RunReport {
   const engine::Generation& generation;
   EngineStats stats;
   MemoryPlan plan;
-  std::string io_name;
+  std::string io_name, io_reason;
   int64_t prompt_tokens = 0;
   double load_s = 0;
   uint64_t peak_rss_bytes = 0;
+  std::optional<Forecast> forecast;
 
   double prompt_tok_s() const;
   double generate_tok_s() const;

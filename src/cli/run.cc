@@ -177,9 +177,13 @@ int run(const RunOptions& o) {
                          engine->stats(),
                          engine->plan(),
                          engine->io_name(),
+                         engine->io_reason(),
                          static_cast<int64_t>(prompt.size()),
                          load_s,
-                         peak_rss_bytes()};
+                         peak_rss_bytes(),
+                         o.timing ? make_forecast(*engine, static_cast<int64_t>(prompt.size()),
+                                                  static_cast<int64_t>(generation.tokens.size()))
+                                  : std::nullopt};
   if (o.json) {
     Json json;
     json["text"] = answer;

@@ -122,6 +122,7 @@ std::unique_ptr<Engine::Parts> plan_engine(const EngineOptions& options, const O
   p->state_shape = model::StateShape(
       p->config, kv == KvType::kF16 ? kernels::KvType::kF16 : kernels::KvType::kF32);
   p->sequences = options.max_sequences;
+  p->work = make_workload(*p->weights_plan, p->config, p->state_shape);
   PlanInput input{p->config,
                   *p->weights_plan,
                   p->state_shape,
@@ -210,6 +211,7 @@ int Engine::vocab() const { return parts_->config.vocab; }
 int64_t Engine::context() const { return parts_->context; }
 int64_t Engine::max_context() const { return parts_->config.max_context; }
 int64_t Engine::chunk() const { return parts_->chunk; }
+int Engine::threads() const { return parts_->pool->threads(); }
 const std::string& Engine::model_path() const { return parts_->model_path; }
 const MemoryPlan& Engine::plan() const { return parts_->plan; }
 const std::vector<std::string>& Engine::notes() const { return parts_->notes; }
@@ -217,9 +219,7 @@ std::string Engine::io_name() const { return parts_->io_name; }
 std::string Engine::io_reason() const { return parts_->io_reason; }
 IoMode Engine::io_mode() const { return parts_->io_mode; }
 
-engine::Workload Engine::workload() const {
-  return engine::make_workload(*parts_->weights_plan, parts_->config, parts_->state_shape);
-}
+engine::Workload Engine::workload() const { return parts_->work; }
 engine::ExpertPlace Engine::typical_expert() const { return engine::typical_expert(*parts_); }
 
 experts::RoutingShape Engine::routing_shape() const {

@@ -8,6 +8,7 @@
 
 #include "base/thread_pool.h"
 #include "engine/io_choice.h"
+#include "engine/predict.h"
 #include "experts/moe_runner.h"
 #include "flashmoe/engine.h"
 #include "format/checkpoint.h"
@@ -31,6 +32,8 @@ struct Engine::Parts {
   std::string io_reason;           // why kAuto became what it is; empty when it was not asked
   IoMode io_mode = IoMode::kAuto;  // which of the others it has become
   uint64_t dense_file_bytes = 0;   // of dense weights that each step reads
+
+  engine::Workload work;
 
   std::unique_ptr<ThreadPool> pool;
   std::unique_ptr<format::Checkpoint> checkpoint;

@@ -69,7 +69,7 @@ ModelPlan plan_model(const EngineOptions& options, bool remeasure) {
   ModelPlan p;
   p.path = parts->model_path;
   p.memory = parts->plan;
-  p.work = make_workload(*parts->weights_plan, parts->config, parts->state_shape);
+  p.work = parts->work;
   p.threads = parts->pool->threads();
   p.context = parts->context;
   p.chunk = parts->chunk;
@@ -86,7 +86,9 @@ ModelPlan plan_model(const EngineOptions& options, bool remeasure) {
     p.disk_rates = describe_rates(rates);
     p.cache_share = static_cast<double>(p.memory.cache) / static_cast<double>(p.memory.all_experts);
   }
-  p.notes.insert(p.notes.end(), cache.notes().begin(), cache.notes().end());
+  for (const std::string& note : cache.notes()) {
+    if (std::find(p.notes.begin(), p.notes.end(), note) == p.notes.end()) p.notes.push_back(note);
+  }
 
   p.hit_rate = expected_hit_rate(p.cache_share, p.work.experts, p.work.k, false);
   p.uniform_hit_rate = expected_hit_rate(p.cache_share, p.work.experts, p.work.k, true);

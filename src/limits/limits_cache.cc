@@ -130,6 +130,7 @@ void LimitsCache::save() {
     file.write(json.dump(1) + "\n");
     file.commit();
   } catch (const Error& error) {
+    if (!notes_.empty()) return;  // it was said
     notes_.push_back(
         fmt::format("what was measured of this machine is not kept: {}", error.what()));
   }
@@ -154,15 +155,19 @@ MachineRates LimitsCache::machine(int threads) {
   return rates;
 }
 
+std::optional<DiskRates> LimitsCache::known_disk(const std::string& file, size_t read_bytes) const {
+  const auto it = std::ranges::find(disks_, disk_key(file, read_bytes), &NamedDisk::key);
+  if (it == disks_.end()) return std::nullopt;
+  return it->rates;
+}
+
 DiskRates LimitsCache::disk(const std::string& file, size_t read_bytes) {
-  const std::string key = disk_key(file, read_bytes);
-  const auto it = std::ranges::find(disks_, key, &NamedDisk::key);
-  if (it != disks_.end()) return it->rates;
+  if (const auto known = known_disk(file, read_bytes)) return *known;
   log_debug("measuring how fast {} is read", file);
   DiskProbeOptions options;
   options.read_bytes = read_bytes;
   const DiskRates rates = measure_disk(file, options);
-  put(&disks_, key, rates);
+  put(&disks_, disk_key(file, read_bytes), rates);
   save();
   return rates;
 }

@@ -39,6 +39,7 @@ class LimitsCache {
   std::optional<MachineRates> known_machine(int threads) const;
   // Up to 1.2 s and 64 MiB of memory when it has to measure.
   DiskRates disk(const std::string& file, size_t read_bytes);
+  std::optional<DiskRates> known_disk(const std::string& file, size_t read_bytes) const;
 
   // Everything is to be measured anew, also by others who use the file.
   void forget();
