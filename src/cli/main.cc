@@ -3,14 +3,17 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <exception>
 #include <limits>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "base/format_units.h"
@@ -90,6 +93,19 @@ void add_run(CLI::App& app, RunOptions* o) {
                  "Write which experts were picked, for flashmoe bench --routing trace:FILE")
       ->type_name("FILE");
   app.add_flag("--json", o->json, "Print one JSON object instead of text");
+}
+
+// The words of the command line, last first, as CLI11 takes them; `--routing trace FILE` becomes
+// `--routing trace:FILE`.
+std::vector<std::string> reversed_words(int argc, char** argv) {
+  std::vector<std::string> words(argv + 1, argv + argc);
+  for (size_t i = 0; i + 2 < words.size(); ++i) {
+    if (words[i] != "--routing" || words[i + 1] != "trace") continue;
+    words[i + 1] += ":" + words[i + 2];
+    words.erase(words.begin() + static_cast<std::ptrdiff_t>(i) + 2);
+  }
+  std::reverse(words.begin(), words.end());
+  return words;
 }
 
 int parse_and_run(int argc, char** argv) {
@@ -186,7 +202,7 @@ int parse_and_run(int argc, char** argv) {
   CLI::App* bench_app = add_bench(app, &bench_options);
 
   try {
-    app.parse(argc, argv);
+    app.parse(reversed_words(argc, argv));
   } catch (const CLI::Success& success) {  // --help, --version
     return app.exit(success);
   } catch (const CLI::ParseError& error) {

@@ -29,6 +29,8 @@ TEST_F(RoutingTest, RecordsARunThatCacheBenchReplays) {
   EXPECT_NEAR(cache["setting"]["tokens"].get<double>(), static_cast<double>(rows), 1);
   EXPECT_GT(cache["routing"]["recall"]["layer_ahead"], 0.5);
   ASSERT_EQ(cache["caches"].size(), 2u);
+  EXPECT_EQ(bench({"--routing", "trace", trace_, "--cache", "25%,100%"})["caches"],
+            cache["caches"]);
   for (const char* policy : {"lru", "lfu", "ours", "belady"}) {
     const nlohmann::json& all = cache["caches"][1][policy];
     EXPECT_EQ(all["cold"]["eviction_misses"], 0) << policy;
