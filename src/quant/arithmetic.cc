@@ -84,12 +84,6 @@ size_t int8_row_bytes(int64_t cols) {
   return (blocks * (kBlock + 4 * sizeof(float)) + 63) / 64 * 64;
 }
 
-Int8Row int8_row(const std::byte* row, int64_t cols) {
-  const int64_t blocks = blocks_of(cols);
-  const float* scales = reinterpret_cast<const float*>(row + blocks * kBlock);
-  return {reinterpret_cast<const int8_t*>(row), scales, scales + blocks, scales + 2 * blocks};
-}
-
 void round_row(const float* x, int64_t cols, std::byte* row) {
   const int64_t blocks = blocks_of(cols);
   int8_t* codes = reinterpret_cast<int8_t*>(row);
@@ -109,13 +103,6 @@ void round_row(const float* x, int64_t cols, std::byte* row) {
 size_t float_row_bytes(int64_t cols) {
   const size_t blocks = static_cast<size_t>(blocks_of(cols));
   return (blocks * (kBlock + 3) * sizeof(float) + 63) / 64 * 64;
-}
-
-FloatRow float_row(const std::byte* row, int64_t cols) {
-  const int64_t blocks = blocks_of(cols);
-  const float* values = reinterpret_cast<const float*>(row);
-  const float* sums64 = values + blocks * kBlock;
-  return {values, sums64, sums64 + blocks};
 }
 
 void load_row(const float* x, int64_t cols, std::byte* row) {

@@ -33,7 +33,11 @@ struct Int8Row {
 
 size_t int8_row_bytes(int64_t cols);                           // a multiple of 64
 void round_row(const float* x, int64_t cols, std::byte* row);  // row: aligned to 64
-Int8Row int8_row(const std::byte* row, int64_t cols);
+inline Int8Row int8_row(const std::byte* row, int64_t cols) {
+  const int64_t blocks = (cols + kBlock - 1) / kBlock;
+  const float* scales = reinterpret_cast<const float*>(row + blocks * kBlock);
+  return {reinterpret_cast<const int8_t*>(row), scales, scales + blocks, scales + 2 * blocks};
+}
 
 // An activation row as it is, with its sums: of 32 inputs, s[l] = ((x[l] + x[l+8]) + x[l+16]) +
 // x[l+24] for l = 0..7, then s[l] += s[l+4] for l = 0..3, then (s[0] + s[2]) + (s[1] + s[3]);
@@ -46,7 +50,12 @@ struct FloatRow {
 
 size_t float_row_bytes(int64_t cols);
 void load_row(const float* x, int64_t cols, std::byte* row);
-FloatRow float_row(const std::byte* row, int64_t cols);
+inline FloatRow float_row(const std::byte* row, int64_t cols) {
+  const int64_t blocks = (cols + kBlock - 1) / kBlock;
+  const float* values = reinterpret_cast<const float*>(row);
+  const float* sums64 = values + blocks * kBlock;
+  return {values, sums64, sums64 + blocks};
+}
 
 // One weight row, unpacked.
 struct AffineRow {

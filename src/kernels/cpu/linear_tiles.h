@@ -1,9 +1,9 @@
-// What the vector kernels share. Row blocks outside, tiles of 8, 4, 2 and 1 activation rows inside,
-// so that a block's weights are read from memory once; and the choice of the tile's kernel. Owns no
+// What the vector kernels share. Row blocks outside, tiles of up to 8 activation rows inside, so
+// that a block's weights are read from memory once; and the choice of the tile's kernel. Owns no
 // arithmetic. Private to the linear_*.cc files.
 //
 // An instruction set is a struct in its file's anonymous namespace, with
-//   kInt8Rows, kFloatRows: the largest tiles, powers of two up to 8
+//   kInt8Rows, kFloatRows: the largest tiles, up to 8
 //   int8_tile<bits, units, rows>, float_tile<bits, units, rows>, plain_tile<dtype, rows>
 // where `units` is the number of units in a piece (quant/arithmetic.h): 1 or 2.
 #pragma once
@@ -32,47 +32,60 @@ struct Tile {
 
 using TileFunction = void (*)(const Tile&) noexcept;
 
-// One kernel for each power of two of activation rows, 1 to 8; the widest may be missing.
+// One kernel for each number of activation rows, 1 to `most`.
+constexpr int kMostRows = 8;
 struct TileFunctions {
-  TileFunction of_rows[4] = {};
+  int most = 0;
+  TileFunction of_rows[kMostRows + 1] = {};
 };
 
 void run_tiles(const TileFunctions& functions, const Matrix& weight, const std::byte* x,
                size_t row_bytes, int64_t n, int64_t block_begin, int64_t block_end, float* y,
                int64_t y_stride) noexcept;
 
-template <typename Isa, int kBits, int kUnits>
-TileFunctions int8_functions() {
-  TileFunctions f;
-  f.of_rows[0] = Isa::template int8_tile<kBits, kUnits, 1>;
-  f.of_rows[1] = Isa::template int8_tile<kBits, kUnits, 2>;
-  if constexpr (Isa::kInt8Rows >= 4) f.of_rows[2] = Isa::template int8_tile<kBits, kUnits, 4>;
-  if constexpr (Isa::kInt8Rows >= 8) f.of_rows[3] = Isa::template int8_tile<kBits, kUnits, 8>;
-  return f;
+template <typename Isa, int kBits, int kUnits, int kRows = 1>
+void add_int8_functions(TileFunctions* f) {
+  f->of_rows[kRows] = Isa::template int8_tile<kBits, kUnits, kRows>;
+  f->most = kRows;
+  if constexpr (kRows < Isa::kInt8Rows) add_int8_functions<Isa, kBits, kUnits, kRows + 1>(f);
 }
 
-template <typename Isa, int kBits, int kUnits>
-TileFunctions float_functions() {
-  TileFunctions f;
-  f.of_rows[0] = Isa::template float_tile<kBits, kUnits, 1>;
-  f.of_rows[1] = Isa::template float_tile<kBits, kUnits, 2>;
-  if constexpr (Isa::kFloatRows >= 4) f.of_rows[2] = Isa::template float_tile<kBits, kUnits, 4>;
-  return f;
+template <typename Isa, int kBits, int kUnits, int kRows = 1>
+void add_float_functions(TileFunctions* f) {
+  f->of_rows[kRows] = Isa::template float_tile<kBits, kUnits, kRows>;
+  f->most = kRows;
+  if constexpr (kRows < Isa::kFloatRows) add_float_functions<Isa, kBits, kUnits, kRows + 1>(f);
+}
+
+template <typename Isa, quant::DType kType, int kRows = 1>
+void add_plain_functions(TileFunctions* f) {
+  f->of_rows[kRows] = Isa::template plain_tile<kType, kRows>;
+  f->most = kRows;
+  if constexpr (kRows < Isa::kFloatRows) add_plain_functions<Isa, kType, kRows + 1>(f);
 }
 
 template <typename Isa, quant::DType kType>
 TileFunctions plain_functions() {
   TileFunctions f;
-  f.of_rows[0] = Isa::template plain_tile<kType, 1>;
-  f.of_rows[1] = Isa::template plain_tile<kType, 2>;
-  if constexpr (Isa::kFloatRows >= 4) f.of_rows[2] = Isa::template plain_tile<kType, 4>;
+  add_plain_functions<Isa, kType>(&f);
+  return f;
+}
+
+template <typename Isa, int kBits, int kUnits>
+TileFunctions affine_functions_of(bool int8) {
+  TileFunctions f;
+  if (int8) {
+    add_int8_functions<Isa, kBits, kUnits>(&f);
+  } else {
+    add_float_functions<Isa, kBits, kUnits>(&f);
+  }
   return f;
 }
 
 template <typename Isa, int kBits>
 TileFunctions affine_functions(int group, bool int8) {
-  if (int8) return group == 32 ? int8_functions<Isa, kBits, 1>() : int8_functions<Isa, kBits, 2>();
-  return group == 32 ? float_functions<Isa, kBits, 1>() : float_functions<Isa, kBits, 2>();
+  return group == 32 ? affine_functions_of<Isa, kBits, 1>(int8)
+                     : affine_functions_of<Isa, kBits, 2>(int8);
 }
 
 template <typename Isa>
