@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <iterator>
 
 #include "base/error.h"
 #include "base/format_units.h"
@@ -25,6 +26,7 @@ using experts::ReplayResult;
 using experts::RoutingTrace;
 
 constexpr int64_t kDefaultTokens = 600;
+constexpr int64_t kTokensAtOnce = 256;  // made up before a stop is noticed
 const std::vector<std::string> kDefaultCaches = {"4%", "12.5%", "25%", "50%"};
 constexpr const char* kTracePrefix = "trace:";
 
@@ -37,6 +39,10 @@ constexpr NamedPolicy kPolicies[] = {{"lru", ReplayPolicy::kLru},
                                      {"ours", ReplayPolicy::kOurs},
                                      {"belady", ReplayPolicy::kBelady}};
 constexpr double kHalfLives[] = {2, 4, 8, 16, 32, 64};  // tokens
+
+void check_stop(const BenchOptions& options) {
+  if (options.stop && options.stop()) throw Error(ErrorCode::kCancelled, "stopped");
+}
 
 // Slots of a cache of the size that `text` names.
 int64_t parse_slots(const std::string& text, const experts::RoutingShape& shape,
@@ -101,8 +107,15 @@ RoutingTrace find_trace(const CacheBenchOptions& o) {
   if (routing == "model") return run_model(o.run, tokens);
   const std::unique_ptr<experts::RouteTap> tap =
       experts::make_routing(routing, o.shape, o.run.seed);
-  const std::vector<int64_t> rows(static_cast<size_t>(tokens), 1);
-  return experts::generate_trace(*tap, o.shape, rows);
+  RoutingTrace trace;
+  trace.shape = o.shape;
+  for (int64_t left = tokens; left > 0; left -= kTokensAtOnce) {
+    check_stop(o.run);
+    const std::vector<int64_t> rows(static_cast<size_t>(std::min(left, kTokensAtOnce)), 1);
+    RoutingTrace part = experts::generate_trace(*tap, o.shape, rows);
+    std::ranges::move(part.steps, std::back_inserter(trace.steps));
+  }
+  return trace;
 }
 
 Json count_json(const ReplayCount& count) {
@@ -118,7 +131,7 @@ std::string percent(const ReplayCount& count) {
 
 // One cache under every policy: a line of the table and an entry of the JSON array.
 void replay_cache(const CacheReplay& replay, const std::string& name, int64_t slots,
-                  const experts::RoutingShape& shape, Report* report) {
+                  const experts::RoutingShape& shape, const BenchOptions& options, Report* report) {
   Json entry = {{"cache", name},
                 {"slots", slots},
                 {"share", static_cast<double>(slots) / static_cast<double>(shape.keys())},
@@ -126,6 +139,7 @@ void replay_cache(const CacheReplay& replay, const std::string& name, int64_t sl
   std::string cold, warm;
   int64_t first = 0, warm_misses = 0;
   for (const NamedPolicy& p : kPolicies) {
+    check_stop(options);
     const ReplayResult result = replay.run(p.policy, slots);
     cold += fmt::format("{:>7}", percent(result.cold));
     warm += fmt::format("{:>7}", percent(result.warm));
@@ -137,6 +151,7 @@ void replay_cache(const CacheReplay& replay, const std::string& name, int64_t sl
   }
   std::string half_lives;
   for (const double half_life : kHalfLives) {
+    check_stop(options);
     const ReplayCount count = replay.run(ReplayPolicy::kOurs, slots, half_life).warm;
     half_lives += fmt::format("{:>7}", percent(count));
     entry["ours_by_half_life"][fmt::format("{}", half_life)] = count.hit_share();
@@ -191,7 +206,7 @@ Report bench_cache(const CacheBenchOptions& o) {
                                      names, names, half_lives, "misses %"));
   const CacheReplay replay(trace);
   for (const std::string& cache : o.caches.empty() ? kDefaultCaches : o.caches) {
-    replay_cache(replay, cache, parse_slots(cache, shape, o.expert_bytes), shape, &report);
+    replay_cache(replay, cache, parse_slots(cache, shape, o.expert_bytes), shape, o.run, &report);
   }
   // For the history: the largest cache's hits beside the best there could be.
   const Json& last = report.figures["caches"].back();
