@@ -6,8 +6,8 @@
 
 namespace flashmoe::kernels {
 
-std::unique_ptr<Backend> make_backend(std::string_view name, ThreadPool& pool) {
-  if (name == "cpu") return std::make_unique<CpuBackend>(pool);
+std::unique_ptr<Backend> make_backend(std::string_view name, ThreadPool& pool, bool exact) {
+  if (name == "cpu") return std::make_unique<CpuBackend>(pool, exact);
   if (name == "ref") return std::make_unique<RefBackend>(pool);
   throw_error(ErrorCode::kUsage, "there is no backend '{}'; choose cpu or ref", name);
 }

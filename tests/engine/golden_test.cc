@@ -28,9 +28,12 @@ std::vector<std::string> model_names() {
   return names;
 }
 
-class GoldenModelTest : public testing::TestWithParam<std::string> {};
+class GoldenModelTest : public testing::TestWithParam<std::string> {
+ protected:
+  void expect_agreement(EngineOptions options);
+};
 
-TEST_P(GoldenModelTest, RefAgreesWithTransformers) {
+void GoldenModelTest::expect_agreement(EngineOptions options) {
   const fs::path folder = kModels / GetParam();
   const std::vector<int32_t> ids = read_ids(folder / "ids.txt");
   std::ifstream meta_file(folder / "meta.json");
@@ -39,9 +42,7 @@ TEST_P(GoldenModelTest, RefAgreesWithTransformers) {
   const std::vector<float>& expected = std::get<std::vector<float>>(golden.values);
   ASSERT_GE(ids.size() - prompt_tokens, 64u);
 
-  EngineOptions options;
   options.model = folder;
-  options.backend = "ref";
   options.chunk = 16;  // the prompt takes two steps
   const Logits logits = forced_logits(options, ids, prompt_tokens);
   ASSERT_EQ(golden.shape, (std::vector<int64_t>{static_cast<int64_t>(ids.size()), logits.vocab}));
@@ -50,6 +51,18 @@ TEST_P(GoldenModelTest, RefAgreesWithTransformers) {
                                                  static_cast<size_t>(logits.vocab));
     EXPECT_LE(relative_error(logits.row(i), row), 1e-4) << "token " << i;
   }
+}
+
+TEST_P(GoldenModelTest, RefAgreesWithTransformers) {
+  EngineOptions options;
+  options.backend = "ref";
+  expect_agreement(options);
+}
+
+TEST_P(GoldenModelTest, ExactAgreesWithTransformers) {
+  EngineOptions options;
+  options.exact = true;
+  expect_agreement(options);
 }
 
 // The trained model that models/tiny was quantised from, on two conversations.

@@ -1,6 +1,6 @@
 // The fast backend of the CPU: weights in the interleaved layout (layout.h), products by the
 // kernels of the machine's instruction set (linear.h), affine ones on activations rounded to int8
-// unless float is asked for. Every instruction set gives the same bits.
+// unless float is asked for or `exact` is set. Every instruction set gives the same bits.
 #pragma once
 
 #include "kernels/cpu/linear.h"
@@ -11,8 +11,10 @@ namespace flashmoe::kernels {
 
 class CpuBackend : public HostBackend {
  public:
-  explicit CpuBackend(ThreadPool& pool)
-      : HostBackend(pool, cpu::row_ops(cpu::chosen_isa())), linear_(cpu::linear_kernels()) {}
+  explicit CpuBackend(ThreadPool& pool, bool exact = false)
+      : HostBackend(pool, cpu::row_ops(cpu::chosen_isa())),
+        linear_(cpu::linear_kernels()),
+        exact_(exact) {}
 
   const char* name() const override { return "cpu"; }
   bool supports(const quant::Format& format) const override;
@@ -30,6 +32,7 @@ class CpuBackend : public HostBackend {
 
  private:
   const cpu::LinearKernels& linear_;
+  const bool exact_;
 };
 
 }  // namespace flashmoe::kernels
