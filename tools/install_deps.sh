@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs what is missing for one purpose: `build` the program, `test` it, or all of `ci`.
+# Installs what is missing for one purpose: `build` the program, `test` it, all of `ci`, or what
+# tools/test_arm64.sh (`arm64`) and tools/compile_macos.sh (`macos`) need.
 # Debian 12 or later and its relatives; on other systems it only checks, and says what is needed.
 set -eu
 
@@ -22,8 +23,18 @@ case $purpose in
     commands="clang++"
     modules=""
     ;;
+  arm64)
+    packages="g++-aarch64-linux-gnu qemu-user"
+    commands="aarch64-linux-gnu-g++ qemu-aarch64"
+    modules=""
+    ;;
+  macos)
+    packages="python3-venv"
+    commands="python3"
+    modules=""
+    ;;
   *)
-    echo "usage: $0 build|test|ci" >&2
+    echo "usage: $0 build|test|ci|arm64|macos" >&2
     exit 2
     ;;
 esac
