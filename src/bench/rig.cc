@@ -17,10 +17,6 @@ namespace flashmoe::bench {
 
 namespace {
 
-const char* io_mode_name(IoMode mode) {
-  return mode == IoMode::kUring ? "uring" : mode == IoMode::kPread ? "pread" : "buffered";
-}
-
 EngineStats operator-(const EngineStats& a, const EngineStats& b) {
   EngineStats d;
   d.expert_hits = a.expert_hits - b.expert_hits;
@@ -62,10 +58,23 @@ double Span::hit_rate() const {
   return visits == 0 ? 1 : static_cast<double>(done.expert_hits) / static_cast<double>(visits);
 }
 
-engine::MachineLimits Span::limits() const {
-  return {(before.memory_bytes_s + after.memory_bytes_s) / 2,
-          (before.int8_ops_s + after.int8_ops_s) / 2,
-          (before.disk_bytes_s + after.disk_bytes_s) / 2};
+engine::MachineLimits mean(const engine::MachineLimits& a, const engine::MachineLimits& b) {
+  return {(a.memory_bytes_s + b.memory_bytes_s) / 2, (a.int8_ops_s + b.int8_ops_s) / 2,
+          (a.disk_bytes_s + b.disk_bytes_s) / 2};
+}
+
+engine::MachineLimits Span::limits() const { return mean(before, after); }
+
+void LimitMeter::add_disk(const Engine::Parts& parts) {
+  if (engine::typical_expert(parts).bytes > 0) disk_ = std::make_unique<DiskMeter>(parts);
+}
+
+engine::MachineLimits LimitMeter::measure(bool disk) {
+  engine::MachineLimits limits;
+  limits.memory_bytes_s = probe_.memory_bytes_s();
+  limits.int8_ops_s = probe_.int8_ops_s();
+  if (disk && disk_) limits.disk_bytes_s = disk_->bytes_s();
+  return limits;
 }
 
 int compute_threads(const EngineOptions& options) {
@@ -74,15 +83,12 @@ int compute_threads(const EngineOptions& options) {
 }
 
 Rig::Rig(const BenchOptions& options, int64_t context)
-    : options_(options),
-      pool_(compute_threads(options.engine)),
-      probe_(pool_),
-      random_(options.seed) {
+    : options_(options), meter_(compute_threads(options.engine)), random_(options.seed) {
   EngineOptions engine_options = options.engine;
   engine_options.context = std::max(engine_options.context, context);
   std::unique_ptr<Engine::Parts> parts = engine::plan_engine(engine_options);
   work_ = parts->work;
-  if (work_.layers > 0) disk_ = std::make_unique<DiskMeter>(*parts);
+  meter_.add_disk(*parts);
   options_.engine.io = parts->io_mode;
   engine_ = engine::load_engine(std::move(parts), engine_options.progress);
   routing_ = experts::make_routing(options.routing, engine_->routing_shape(), options.seed);
@@ -100,18 +106,10 @@ double Rig::cache_share() const {
 
 bool Rig::uniform_routing() const { return options_.routing == "uniform"; }
 
-engine::MachineLimits Rig::measure_limits(bool disk) {
-  engine::MachineLimits limits;
-  limits.memory_bytes_s = probe_.memory_bytes_s();
-  limits.int8_ops_s = probe_.int8_ops_s();
-  if (disk && disk_) limits.disk_bytes_s = disk_->bytes_s();
-  return limits;
-}
-
 Span Rig::begin(int64_t tokens, bool disk) {
   Span span;
   span.tokens = tokens;
-  span.before = measure_limits(disk);
+  span.before = meter_.measure(disk);
   span.done = engine_->stats();
   span.process_disk_bytes = process_disk_bytes().value_or(span.done.disk_bytes);
   return span;
@@ -122,7 +120,7 @@ void Rig::end(bool disk, Span* span) {
   span->process_disk_bytes =
       process_disk_bytes().value_or(now.disk_bytes) - span->process_disk_bytes;
   span->done = now - span->done;
-  span->after = measure_limits(disk);
+  span->after = meter_.measure(disk);
 }
 
 std::vector<int32_t> Rig::random_tokens(int64_t count) {
@@ -184,10 +182,10 @@ Report Rig::report(const std::string& name) const {
   r.setting = {{"routing", options_.routing},
                {"backend", options_.engine.backend},
                {"isa", kernels::cpu::isa_name(kernels::cpu::chosen_isa())},
-               {"threads", pool_.threads()},
+               {"threads", meter_.threads()},
                {"memory_bytes", engine_->plan().budget},
                {"cache_share", cache_share()},
-               {"io", io_mode_name(options_.engine.io)},
+               {"io", engine::io_mode_name(options_.engine.io)},
                {"chunk", engine_->chunk()},
                {"experts_per_token", work_.k},
                {"seed", options_.seed}};

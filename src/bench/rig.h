@@ -42,6 +42,22 @@ class DiskMeter {
   limits::DiskProbeOptions options_;
 };
 
+// The limits of this machine, as they are now. Owns the threads that measure.
+class LimitMeter {
+ public:
+  explicit LimitMeter(int threads) : pool_(threads), probe_(pool_) {}
+  void add_disk(const Engine::Parts& parts);  // if the model has experts
+
+  engine::MachineLimits measure(bool disk);
+  int threads() const { return pool_.threads(); }
+  const DiskMeter* disk() const { return disk_.get(); }
+
+ private:
+  ThreadPool pool_;
+  limits::MachineProbe probe_;
+  std::unique_ptr<DiskMeter> disk_;
+};
+
 // What an engine did in some time.
 struct Span {
   int64_t tokens = 0;
@@ -94,13 +110,10 @@ class Rig {
  private:
   Span begin(int64_t tokens, bool disk);
   void end(bool disk, Span* span);
-  engine::MachineLimits measure_limits(bool disk);
 
   BenchOptions options_;
-  ThreadPool pool_;
-  limits::MachineProbe probe_;
+  LimitMeter meter_;
   engine::Workload work_;
-  std::unique_ptr<DiskMeter> disk_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<experts::RouteTap> routing_;
   std::unique_ptr<Session> session_;
@@ -110,6 +123,9 @@ class Rig {
 
 // Threads that an engine with these options computes with.
 int compute_threads(const EngineOptions& options);
+
+// The mean of limits measured before and after.
+engine::MachineLimits mean(const engine::MachineLimits& a, const engine::MachineLimits& b);
 
 // The keys that decode and prefill have in common.
 Json span_figures(const Span& span);

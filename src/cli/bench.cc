@@ -16,12 +16,16 @@ namespace flashmoe::cli {
 
 int bench(const BenchCommandOptions& o) {
   static const std::map<std::string, std::function<bench::Report(const bench::BenchOptions&)>>
-      kBenches = {{"decode", bench::bench_decode}, {"prefill", bench::bench_prefill}};
+      kBenches = {{"decode", bench::bench_decode},
+                  {"prefill", bench::bench_prefill},
+                  {"experts", bench::bench_experts},
+                  {"io", bench::bench_io},
+                  {"kernels", bench::bench_kernels}};
   install_stop_signal();
   bench::BenchOptions options;
   options.engine = o.model.engine;
   const bool finds_model = o.bench == "cache";  // may do without one
-  if (!finds_model) options.engine.model = model_folder(o.model.model);
+  if (!finds_model && o.bench != "kernels") options.engine.model = model_folder(o.model.model);
   options.routing = o.routing;
   options.tokens = o.tokens;
   // Here --context counts what is there before the first measured token.

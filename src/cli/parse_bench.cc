@@ -74,6 +74,18 @@ CLI::App* add_bench(CLI::App& app, BenchCommandOptions* o) {
   CLI::App* prefill = add_one(*bench, o, "prefill", "Prompts, chunk by chunk", true);
   add_routing(*prefill, o);
   add_tokens(*prefill, o, "Tokens of the prompt (default: 512)");
+  CLI::App* experts_app = add_one(*bench, o, "experts", "The work of the experts alone", true);
+  add_routing(*experts_app, o);
+  add_tokens(*experts_app, o, "Steps of each measurement (default: 32)");
+  experts_app->add_option("--batch", o->batch, "Rows of a step (default: 1)")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 14))
+      ->group(kGroup);
+  add_one(*bench, o, "io", "Reading experts from disk, in every way", true);
+  CLI::App* products = add_one(*bench, o, "kernels",
+                               "Matrix products from memory, by bits and instruction set", false);
+  products->add_option("--threads", o->model.engine.threads, "Threads (default: one for each CPU)")
+      ->check(CLI::Range(1, 1024))
+      ->group("Engine");
   CLI::App* cache = add_one(*bench, o, "cache",
                             "Eviction policies and predictors on a routing, without a disk; MODEL "
                             "may be a shape that synth knows",
