@@ -20,23 +20,27 @@ struct Visit {
   ExpertKey key;
   size_t number;
   std::span<const int32_t> ages;
-  bool late;
+};
+
+// Who has the slots when one is needed for an expert of `layer`.
+struct Demand {
+  int layer;
+  bool crowded;                    // as StreamedMoe sees it
+  std::span<const uint64_t> used;  // slots of each layer
+  uint64_t share;                  // slots of a layer that has its part
 };
 
 class Ours {
  public:
-  Ours(size_t keys, double half_life) : policy_(keys, half_life) {}
+  Ours(const RoutingShape& shape, double half_life)
+      : policy_(shape.layers, shape.experts, half_life) {}
   void advance(int64_t rows) { policy_.advance(rows); }
-  void visit(const Visit& v) {
-    if (v.late) {
-      policy_.visit_late(v.key, v.ages);
-    } else {
-      policy_.visit(v.key, v.ages);
-    }
-  }
+  void visit(const Visit& v) { policy_.visit(v.key, v.ages); }
   void add(ExpertKey key) { policy_.add(key); }
   void remove(ExpertKey key) { policy_.remove(key); }
-  ExpertKey victim() const { return policy_.victim(); }
+  ExpertKey victim(const Demand& d) const {
+    return d.crowded ? policy_.victim_for(d.layer, d.used, d.share) : policy_.victim();
+  }
 
  private:
   EvictionPolicy policy_;
@@ -49,7 +53,9 @@ class ByScore {
   void advance(int64_t /*rows*/) {}
   void add(ExpertKey key) { candidates_.insert({score_[index(key)], key}); }
   void remove(ExpertKey key) { candidates_.erase({score_[index(key)], key}); }
-  ExpertKey victim() const { return candidates_.empty() ? -1 : candidates_.begin()->second; }
+  ExpertKey victim(const Demand& /*demand*/) const {
+    return candidates_.empty() ? -1 : candidates_.begin()->second;
+  }
 
  protected:
   using Score = std::pair<int64_t, int64_t>;
@@ -109,7 +115,7 @@ ReplayCount ReplayResult::all() const {
 }
 
 CacheReplay::CacheReplay(const RoutingTrace& trace)
-    : key_count_(static_cast<size_t>(trace.shape.keys())) {
+    : shape_(trace.shape), key_count_(static_cast<size_t>(trace.shape.keys())) {
   const double warm_up_rows = kWarmUpShare * static_cast<double>(trace.rows());
   int64_t rows = 0;
   for (const TraceStep& step : trace.steps) {
@@ -133,8 +139,8 @@ CacheReplay::CacheReplay(const RoutingTrace& trace)
         ages_.push_back(age);
       }
       const double distinct = static_cast<double>(keys_.size() - begin);
-      const bool late = step.rows > 1 && distinct >= StreamedMoe::kCrowded * trace.shape.experts;
-      groups_.push_back({begin, keys_.size(), layer == 0 ? step.rows : 0, late, warm});
+      const bool crowded = step.rows > 1 && distinct >= StreamedMoe::kCrowded * trace.shape.experts;
+      groups_.push_back({begin, keys_.size(), layer, layer == 0 ? step.rows : 0, crowded, warm});
     }
   }
   ages_begin_.push_back(ages_.size());
@@ -159,6 +165,8 @@ ReplayResult CacheReplay::play(Policy policy, int64_t slots) const {
   ReplayResult result;
   std::vector<bool> resident(key_count_), touched(key_count_);
   int64_t used = 0;
+  std::vector<uint64_t> layer_used(static_cast<size_t>(shape_.layers));
+  const uint64_t share = static_cast<uint64_t>(slots / std::max(1, shape_.layers));
   std::vector<ExpertKey> pinned, misses;
   const auto unpin = [&] {
     for (const ExpertKey key : pinned) policy.add(key);
@@ -170,9 +178,8 @@ ReplayResult CacheReplay::play(Policy policy, int64_t slots) const {
     for (size_t i = group.begin; i < group.end; ++i) {
       const ExpertKey key = keys_[i];
       const size_t k = static_cast<size_t>(key);
-      policy.visit({key, i,
-                    std::span(ages_).subspan(ages_begin_[i], ages_begin_[i + 1] - ages_begin_[i]),
-                    group.late});
+      policy.visit(
+          {key, i, std::span(ages_).subspan(ages_begin_[i], ages_begin_[i + 1] - ages_begin_[i])});
       ++count.visits;
       if (resident[k]) {
         policy.remove(key);
@@ -184,14 +191,18 @@ ReplayResult CacheReplay::play(Policy policy, int64_t slots) const {
       touched[k] = true;
     }
     count.misses += static_cast<int64_t>(misses.size());
+    const Demand demand{group.layer, group.crowded, layer_used, share};
+    if (group.crowded) unpin();  // in so large a step the hits are computed before misses arrive
     for (const ExpertKey key : misses) {
       if (used == slots) {
-        if (policy.victim() < 0) unpin();  // the layer's experts alone fill the cache
-        const ExpertKey victim = policy.victim();
+        if (policy.victim(demand) < 0) unpin();  // the layer's experts alone fill the cache
+        const ExpertKey victim = policy.victim(demand);
         policy.remove(victim);
         resident[static_cast<size_t>(victim)] = false;
+        --layer_used[static_cast<size_t>(victim / shape_.experts)];
         --used;
       }
+      ++layer_used[static_cast<size_t>(group.layer)];
       resident[static_cast<size_t>(key)] = true;
       ++used;
       pinned.push_back(key);
@@ -209,7 +220,7 @@ ReplayResult CacheReplay::run(ReplayPolicy policy, int64_t slots, double half_li
     case ReplayPolicy::kLfu:
       return play(Lfu(key_count_), slots);
     case ReplayPolicy::kOurs:
-      return play(Ours(key_count_, half_life), slots);
+      return play(Ours(shape_, half_life), slots);
     case ReplayPolicy::kBelady:
       break;
   }

@@ -50,14 +50,16 @@ class CacheReplay {
   // The visits of one layer in one step: keys_[begin, end).
   struct Group {
     size_t begin, end;
+    int layer;
     int64_t begins_step;  // the rows of the step that it begins, else 0
-    bool late;            // see EvictionPolicy::visit_late
+    bool crowded;         // as StreamedMoe sees it
     bool warm;
   };
   template <typename Policy>
   ReplayResult play(Policy policy, int64_t slots) const;
   std::vector<int64_t> next_uses() const;  // for each visit, the group of the key's next
 
+  RoutingShape shape_;
   size_t key_count_;
   std::vector<ExpertKey> keys_;
   std::vector<size_t> ages_begin_;  // of each visit, in ages_; and the end

@@ -35,18 +35,22 @@ ExpertCache::ExpertCache(const ExpertIndex& index, std::vector<size_t> slot_byte
                          size_t budget_bytes)
     : index_(index),
       budget_bytes_(budget_bytes),
+      layer_bytes_(slot_bytes.size(), 0),
       class_index_(slot_bytes.size(), -1),
       entries_(static_cast<size_t>(index.layers()) * index.experts()),
-      policy_(entries_.size()) {
+      policy_(index.layers(), index.experts()) {
   std::map<size_t, int> class_by_size;
+  size_t layers = 0;
   for (size_t layer = 0; layer < slot_bytes.size(); ++layer) {
     if (slot_bytes[layer] == 0) continue;
+    ++layers;
     const size_t bytes = slot_size(slot_bytes[layer]);
     const auto [it, added] = class_by_size.insert({bytes, static_cast<int>(classes_.size())});
     if (added) classes_.emplace_back().slot_bytes = bytes;
     class_index_[layer] = it->second;
     classes_[it->second].capacity += index.experts();
   }
+  layer_share_bytes_ = budget_bytes / std::max<size_t>(1, layers);
   // One class keeps its slots for good; of several, each gives memory back for the others.
   const Pages pages = classes_.size() > 1 ? Pages::kSmall : Pages::kHuge;
   for (SizeClass& c : classes_) {
@@ -68,13 +72,16 @@ std::optional<ExpertPin> ExpertCache::find(ExpertKey key) {
   return ExpertPin(this, key);
 }
 
-std::optional<ExpertPin> ExpertCache::reserve(ExpertKey key) {
+std::optional<ExpertPin> ExpertCache::reserve(ExpertKey key, Victim rule) {
   Entry& entry = entries_[key];
   CHECK(entry.stage == Stage::kAbsent);
   SizeClass& wanted = class_of(key);
   while (used_bytes_ + wanted.slot_bytes > budget_bytes_ ||
          (wanted.free_slots.empty() && wanted.used_slots == wanted.capacity)) {
-    const ExpertKey victim = policy_.victim();
+    const ExpertKey victim =
+        rule == Victim::kLeastUsed
+            ? policy_.victim()
+            : policy_.victim_for(layer_of(key), layer_bytes_, layer_share_bytes_);
     if (victim < 0) return std::nullopt;
     policy_.remove(victim);
     --resident_;
@@ -87,6 +94,7 @@ std::optional<ExpertPin> ExpertCache::reserve(ExpertKey key) {
     wanted.free_slots.pop_back();
   }
   used_bytes_ += wanted.slot_bytes;
+  layer_bytes_[layer_of(key)] += wanted.slot_bytes;
   entry.stage = Stage::kReserved;
   entry.pins = 1;
   return ExpertPin(this, key);
@@ -100,6 +108,7 @@ void ExpertCache::give_back(ExpertKey key, bool keep_memory) {
   }
   c.free_slots.push_back(entry.slot);
   used_bytes_ -= c.slot_bytes;
+  layer_bytes_[layer_of(key)] -= c.slot_bytes;
   entry = {};
 }
 

@@ -54,18 +54,19 @@ class ExpertCache {
   // slot_bytes[layer]: bytes of a prepared expert of the layer, 0 where there are none.
   ExpertCache(const ExpertIndex& index, std::vector<size_t> slot_bytes, size_t budget_bytes);
 
-  // A step begins; then each expert that it uses is counted, at once or when the step is over (see
-  // EvictionPolicy).
+  // A step begins; then each expert that it uses is counted (see EvictionPolicy).
   void begin_step(int64_t tokens) { policy_.advance(tokens); }
   void visit(ExpertKey key, std::span<const int32_t> ages) { policy_.visit(key, ages); }
-  void visit_late(ExpertKey key, std::span<const int32_t> ages) { policy_.visit_late(key, ages); }
 
   bool holds(ExpertKey key) const { return entries_[key].stage == Stage::kResident; }
   // The expert, if it is resident.
   std::optional<ExpertPin> find(ExpertKey key);
+  // Whose expert makes room: the least used of all, or, in a step that uses nearly all experts of
+  // each layer in turn, one of a layer that has its share of the budget.
+  enum class Victim { kLeastUsed, kOfFullLayer };
   // An empty slot for an expert that is not resident, evicting others as needed; nullopt when
   // what is not pinned does not suffice.
-  std::optional<ExpertPin> reserve(ExpertKey key);
+  std::optional<ExpertPin> reserve(ExpertKey key, Victim victim = Victim::kLeastUsed);
 
   size_t budget_bytes() const { return budget_bytes_; }
   size_t resident_bytes() const { return used_bytes_; }
@@ -87,7 +88,8 @@ class ExpertCache {
     int slot = -1;
   };
 
-  SizeClass& class_of(ExpertKey key) { return classes_[class_index_[key / index_.experts()]]; }
+  int layer_of(ExpertKey key) const { return key / index_.experts(); }
+  SizeClass& class_of(ExpertKey key) { return classes_[class_index_[layer_of(key)]]; }
   std::byte* slot_data(ExpertKey key);
   void give_back(ExpertKey key, bool keep_memory);
   void unpin(ExpertKey key);
@@ -95,6 +97,8 @@ class ExpertCache {
   const ExpertIndex& index_;
   size_t budget_bytes_;
   size_t used_bytes_ = 0;
+  std::vector<uint64_t> layer_bytes_;  // of used_bytes_
+  uint64_t layer_share_bytes_ = 0;     // of the budget
   int64_t resident_ = 0;
   std::vector<SizeClass> classes_;
   std::vector<int> class_index_;  // layer -> class

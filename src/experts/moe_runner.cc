@@ -64,11 +64,7 @@ void StreamedMoe::start(int layer, std::span<kernels::Route> routes, int k) {
     if (work.count == 0) continue;
     const std::span<const int32_t> ages = std::span(row_ages_).subspan(
         static_cast<size_t>(work.first), static_cast<size_t>(work.count));
-    if (crowded_) {
-      cache_.visit_late(work.key, ages);
-    } else {
-      cache_.visit(work.key, ages);
-    }
+    cache_.visit(work.key, ages);
     if (std::optional<ExpertPin> pin = cache_.find(work.key)) {
       residents_.push_back({work, std::move(*pin)});
     } else {
@@ -187,7 +183,9 @@ void StreamedMoe::compute_arrived(const float* x, float* y) {
     const std::optional<ExpertLoader::Loaded> loaded = next_arrived(residents_.empty());
     if (!loaded) break;
     Timer timer(&stats_.compute_s);
-    std::optional<ExpertPin> slot = cache_.reserve(loaded->key);
+    std::optional<ExpertPin> slot =
+        cache_.reserve(loaded->key, crowded_ ? ExpertCache::Victim::kOfFullLayer
+                                             : ExpertCache::Victim::kLeastUsed);
     if (!slot) {  // what is about to be computed fills the cache
       CHECK(!residents_.empty());
       early_.push_back(*loaded);

@@ -14,7 +14,7 @@ namespace {
 constexpr int32_t kOne[] = {0};
 
 TEST(EvictionPolicyTest, GivesUpTheLeastVisited) {
-  EvictionPolicy policy(4);
+  EvictionPolicy policy(1, 4);
   for (ExpertKey key : {0, 1, 2}) policy.add(key);
   for (ExpertKey key : {0, 1, 1, 2, 2, 2}) {
     policy.advance();
@@ -29,7 +29,7 @@ TEST(EvictionPolicyTest, GivesUpTheLeastVisited) {
 }
 
 TEST(EvictionPolicyTest, CountsSurviveEviction) {
-  EvictionPolicy policy(2);
+  EvictionPolicy policy(1, 2);
   for (int i = 0; i < 4; ++i) {
     policy.advance();
     policy.visit(0, kOne);  // not resident, and yet counted
@@ -42,7 +42,7 @@ TEST(EvictionPolicyTest, CountsSurviveEviction) {
 }
 
 TEST(EvictionPolicyTest, OldVisitsFade) {
-  EvictionPolicy policy(2);
+  EvictionPolicy policy(1, 2);
   for (int i = 0; i < 3; ++i) policy.visit(0, kOne);
   for (int i = 0; i < 40; ++i) policy.advance();  // five half-lives
   policy.visit(1, kOne);
@@ -51,35 +51,26 @@ TEST(EvictionPolicyTest, OldVisitsFade) {
   EXPECT_EQ(policy.victim(), 0);
 }
 
-TEST(EvictionPolicyTest, OfEqualsTheLastUsedGoesFirst) {
-  EvictionPolicy policy(3);
-  for (ExpertKey key : {1, 0, 2}) {
-    policy.visit(key, kOne);
-    policy.add(key);
+TEST(EvictionPolicyTest, ALayerWithItsShareGivesUpItsOwn) {
+  EvictionPolicy policy(3, 2);
+  for (ExpertKey key = 0; key < 6; ++key) {  // the later, the more used
+    for (int i = 0; i <= key; ++i) policy.visit(key, kOne);
+    if (key != 5) policy.add(key);
   }
-  EXPECT_EQ(policy.victim(), 2);
-  policy.remove(1);  // in use
-  policy.add(1);
-  EXPECT_EQ(policy.victim(), 1);
-}
-
-TEST(EvictionPolicyTest, LateVisitsCountWhenTheStepIsOver) {
-  EvictionPolicy policy(2);
-  policy.advance();
-  policy.visit(1, kOne);
-  policy.add(1);
-  policy.add(0);
-  policy.visit_late(0, kOne);
-  policy.visit_late(0, kOne);
   EXPECT_EQ(policy.victim(), 0);
-  policy.advance();
-  EXPECT_EQ(policy.victim(), 1);
+  EXPECT_EQ(policy.victim_for(1, std::vector<uint64_t>{2, 2, 1}, 2), 2);
+  EXPECT_EQ(policy.victim_for(2, std::vector<uint64_t>{2, 3, 1}, 2), 2) << "of the one with most";
+  EXPECT_EQ(policy.victim_for(2, std::vector<uint64_t>{2, 3, 2}, 2), 4);
+  policy.remove(4);
+  EXPECT_EQ(policy.victim_for(2, std::vector<uint64_t>{2, 1, 4}, 2), 0) << "it has none to give";
+  for (ExpertKey key : {0, 1, 2, 3}) policy.remove(key);
+  EXPECT_EQ(policy.victim_for(0, std::vector<uint64_t>{2, 2, 2}, 2), -1);
 }
 
 // Against the definition: counts that halve every kHalfLife tokens.
 TEST(EvictionPolicyTest, OrdersAsDecayedCounts) {
   constexpr int kKeys = 20;
-  EvictionPolicy policy(kKeys);
+  EvictionPolicy policy(1, kKeys);
   std::vector<double> counts(kKeys, 0);
   for (ExpertKey key = 0; key < kKeys; ++key) policy.add(key);
   std::mt19937 random(3);
@@ -104,7 +95,7 @@ TEST(EvictionPolicyTest, AChunkCountsAsItsTokensOneByOne) {
   for (std::vector<ExpertKey>& keys : used) {
     for (int i = 0; i < 3; ++i) keys.push_back(static_cast<ExpertKey>(random() % kKeys));
   }
-  EvictionPolicy single(kKeys), chunked(kKeys);
+  EvictionPolicy single(1, kKeys), chunked(1, kKeys);
   for (const std::vector<ExpertKey>& keys : used) {
     single.advance();
     for (const ExpertKey key : keys) single.visit(key, kOne);
