@@ -20,6 +20,7 @@ void expect_parts(const std::string& text, const std::vector<std::string>& parts
 
 Command command(std::vector<std::string> arguments, std::string input,
                 std::map<std::string, std::string> environment) {
+  environment.insert({"HOME", ""});  // nothing is kept there
   environment.insert({"HF_HOME", ""});
   environment.insert({"XDG_CACHE_HOME", ""});
   environment.insert({"HF_HUB_CACHE", "/nonexistent/hub"});
