@@ -115,13 +115,14 @@ std::vector<std::string> routing_lines(const RoutingStats& stats, uint64_t exper
                               "most used", "layer ahead"));
   for (const RoutingStats::Layers layers : layer_groups(shape.layers)) {
     const double count = layers.end - layers.begin;
-    lines.push_back(
-        fmt::format("{:<10}{:>12.1f}{:>16.1f}{:>16.1f} %{:>14}{:>12}{:>14}",
-                    fmt::format("{}-{}", layers.begin, layers.end - 1),
-                    static_cast<double>(stats.unique(layers)) / count,
-                    static_cast<double>(stats.experts_for(0.8, layers)) / count,
-                    percent(stats.share_of_top(kTop, layers)), share_text(stats.overlap(0, layers)),
-                    share_text(stats.most_frequent(layers)), share_text(stats.early(layers))));
+    lines.push_back(fmt::format(
+        "{:<10}{:>12.1f}{:>16.1f}{:>16.1f} %{:>14}{:>12}{:>14}",
+        layers.end - layers.begin == 1 ? fmt::format("{}", layers.begin)
+                                       : fmt::format("{}-{}", layers.begin, layers.end - 1),
+        static_cast<double>(stats.unique(layers)) / count,
+        static_cast<double>(stats.experts_for(0.8, layers)) / count,
+        percent(stats.share_of_top(kTop, layers)), share_text(stats.overlap(0, layers)),
+        share_text(stats.most_frequent(layers)), share_text(stats.early(layers))));
   }
   return lines;
 }
