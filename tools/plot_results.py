@@ -38,9 +38,9 @@ def read_rows(path):
 def describe(setting):
     parts = []
     for key in SERIES_KEYS:
-        if key not in setting:
+        value = setting.get(key)
+        if not value:
             continue
-        value = setting[key]
         if key == "memory_bytes":
             value = f"{value / 2**30:.1f} GiB"
         parts.append(f"{key} {value}")
@@ -53,17 +53,20 @@ def plot(ax_figure, ax_fraction, rows):
     for ax, key, color in ((ax_figure, "figure", "tab:blue"), (ax_fraction, "fraction", "tab:green")):
         ax.plot(kept, [rows[i][key] for i in kept], "o-", color=color, label=key)
         ax.plot(dropped, [rows[i][key] for i in dropped], "o", color=color, fillstyle="none")
-        ax.set_ylim(bottom=0)
+        ax.set_xticks(range(len(rows)))
+        ax.set_xlim(-0.5, len(rows) - 0.5)
         ax.grid(alpha=0.3)
-    ax_figure.plot(range(len(rows)), [row["limit"] for row in rows], "_", color="tab:red", label="limit")
+    limits = [row["limit"] for row in rows]
+    ax_figure.plot(range(len(rows)), limits, "_", markersize=14, color="tab:red", label="limit")
     ax_figure.set_ylabel(rows[0]["unit"])
     ax_figure.legend(loc="lower left", fontsize=7)
     ax_fraction.set_ylabel("of the limit")
     ax_fraction.axhline(1, color="tab:red", linewidth=0.8)
-    ax_fraction.set_xticks(range(len(rows)))
     labels = [f"{row['commit']} {row['note'] or ''}".strip()[:40] for row in rows]
     ax_fraction.set_xticklabels(labels, rotation=60, ha="right", fontsize=6)
-    ax_figure.set_xticklabels([])
+    ax_figure.tick_params(labelbottom=False)
+    ax_figure.set_ylim(0, 1.1 * max(max(row["figure"], row["limit"]) for row in rows) or 1)
+    ax_fraction.set_ylim(0, 1.1 * max(1, max(row["fraction"] for row in rows)))
     title = f"{rows[0]['bench']} {rows[0]['model']}\n{describe(rows[0]['setting'])}"
     ax_figure.set_title(f"{title}\n{rows[0]['machine']}", fontsize=7)
 

@@ -84,6 +84,8 @@ Report bench_decode(const BenchOptions& options) {
   }
 
   Report report = rig.report("decode");
+  report.setting["tokens"] = tokens;
+  report.setting["context"] = context;
   report.lines.push_back(
       fmt::format("decode    {}: {} threads, {} routing, {}, cache {} ({:.1f} % of the experts)",
                   std::filesystem::path(report.model).filename().string(),

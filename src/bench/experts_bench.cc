@@ -162,7 +162,8 @@ Report bench_experts(const BenchOptions& options) {
       {"isa", kernels::cpu::isa_name(kernels::cpu::chosen_isa())},
       {"threads", meter.threads()},
       {"batch", options.batch},
-      {"memory_bytes", plan.budget},
+      {"memory_bytes", options.engine.memory_bytes},  // 0: what was available
+      {"budget_bytes", plan.budget},
       {"cache_share", static_cast<double>(plan.cache) / static_cast<double>(plan.all_experts)},
       {"io", engine::io_mode_name(parts->io_mode)},
       {"seed", options.seed}};

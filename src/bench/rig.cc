@@ -183,7 +183,8 @@ Report Rig::report(const std::string& name) const {
                {"backend", options_.engine.backend},
                {"isa", kernels::cpu::isa_name(kernels::cpu::chosen_isa())},
                {"threads", meter_.threads()},
-               {"memory_bytes", engine_->plan().budget},
+               {"memory_bytes", options_.engine.memory_bytes},  // 0: what was available
+               {"budget_bytes", engine_->plan().budget},
                {"cache_share", cache_share()},
                {"io", engine::io_mode_name(options_.engine.io)},
                {"chunk", engine_->chunk()},
