@@ -52,6 +52,7 @@ struct EngineOptions {
   std::optional<KvType> kv;   // storage of keys and values; default: f32 when exact, else f16
   int experts_per_token = 0;  // 0: as trained; fewer is faster, and lossy
   int max_sequences = 1;      // sessions whose state must fit at once
+  bool look_ahead = false;    // guess the next layer's experts and read them on an idle disk
   // Called while loading, several times a second; what it throws ends the loading.
   std::function<void(uint64_t done_bytes, uint64_t total_bytes)> progress;
 };
@@ -81,6 +82,8 @@ struct EngineStats {
   double expert_read_s = 0;       // waiting for the disk with nothing left to compute
   double expert_read_busy_s = 0;  // with reads in flight, also while something was computed
   double expert_compute_s = 0;
+  int64_t expert_guesses = 0;  // with look_ahead: experts read before they were asked for
+  int64_t expert_right_guesses = 0;
   int64_t rows = 0;  // tokens run
   int64_t steps = 0;
   uint64_t dense_bytes = 0;  // read from memory for dense weights, in the files' formats

@@ -60,6 +60,9 @@ void add_model_options(CLI::App& app, ModelOptions* o) {
          "Storage of keys and values: f16 or f32 (default: f16; f32 with --exact or --backend ref)")
       ->check(CLI::IsMember({"f16", "f32"}))
       ->group("Engine");
+  app.add_flag("--look-ahead", e.look_ahead,
+               "Guess the next layer's experts and read them while the disk is idle")
+      ->group("Engine");
   app.add_option("-k,--experts", e.experts_per_token,
                  "Experts for each token (default: as trained; fewer is faster, and lossy)")
       ->check(CLI::Range(1, 1 << 16))

@@ -58,6 +58,10 @@ nlohmann::ordered_json report_json(const RunReport& r) {
   json["generate_tok_s"] = r.generate_tok_s();
   json["expert_hits"] = r.stats.expert_hits;
   json["expert_misses"] = r.stats.expert_misses;
+  if (r.stats.expert_guesses > 0) {
+    json["expert_guesses"] = r.stats.expert_guesses;
+    json["expert_right_guesses"] = r.stats.expert_right_guesses;
+  }
   json["disk_bytes"] = r.stats.disk_bytes;
   json["peak_rss_bytes"] = r.peak_rss_bytes;
   json["memory_bytes"] = r.plan.budget;
@@ -110,6 +114,12 @@ std::string report_text(const RunReport& r) {
                    s.expert_hits, s.expert_misses,
                    100 * rate(static_cast<double>(s.expert_hits), static_cast<double>(visits)),
                    format_bytes(s.disk_bytes), r.io_name));
+  if (s.expert_guesses > 0) {
+    line(fmt::format("look-ahead    {} experts read before they were asked for, {:.0f} % rightly",
+                     s.expert_guesses,
+                     100 * rate(static_cast<double>(s.expert_right_guesses),
+                                static_cast<double>(s.expert_guesses))));
+  }
   if (!r.io_reason.empty()) line(fmt::format("reads         {}: {}", r.io_name, r.io_reason));
   line(fmt::format(
       "memory        {} peak of {} budget: {} dense, {} expert cache, {} context, {} other",

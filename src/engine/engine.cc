@@ -122,6 +122,7 @@ std::unique_ptr<Engine::Parts> plan_engine(const EngineOptions& options, const O
   p->state_shape = model::StateShape(
       p->config, kv == KvType::kF16 ? kernels::KvType::kF16 : kernels::KvType::kF32);
   p->sequences = options.max_sequences;
+  p->look_ahead = options.look_ahead;
   p->work = make_workload(*p->weights_plan, p->config, p->state_shape);
   PlanInput input{p->config,
                   *p->weights_plan,
@@ -179,7 +180,8 @@ void make_runner(Engine::Parts* p) {
   p->loader = std::make_unique<experts::ExpertLoader>(index, p->expert_files, *p->queue,
                                                       p->plan.staging_buffers);
   if (!p->queue->notes().empty()) p->notes.push_back(p->queue->notes());
-  p->runner = std::make_unique<experts::StreamedMoe>(index, *p->cache, *p->loader, *p->backend);
+  p->runner = std::make_unique<experts::StreamedMoe>(index, *p->cache, *p->loader, *p->backend,
+                                                     p->look_ahead);
 }
 
 std::unique_ptr<Engine> load_engine(std::unique_ptr<Engine::Parts> p,
@@ -244,6 +246,8 @@ EngineStats Engine::stats() const {
   s.expert_read_s = moe.read_wait_s;
   s.expert_read_busy_s = moe.read_busy_s;
   s.expert_compute_s = moe.compute_s;
+  s.expert_guesses = moe.guesses;
+  s.expert_right_guesses = moe.right_guesses;
   s.rows = parts_->rows;
   s.steps = parts_->steps;
   s.dense_bytes = static_cast<uint64_t>(parts_->steps) * parts_->dense_file_bytes;

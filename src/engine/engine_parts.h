@@ -25,6 +25,7 @@ struct Engine::Parts {
   int64_t chunk = 0;
   int64_t rows_at_once = 0;  // of the largest step
   int sequences = 0;         // whose states must fit at once
+  bool look_ahead = false;
   MemoryPlan plan;
   std::vector<std::string> notes;
   std::string model_path;

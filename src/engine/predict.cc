@@ -72,8 +72,8 @@ double expected_hit_rate(double cache_share, int experts, int k, bool uniform) {
       {0, 0.220, 0.346, 0.501, 0.668, 0.790, 0.851, 0.887, 0.943, 1}};
   const auto [ratio, ratio_part] = between(kRatios, static_cast<double>(experts) / k);
   const auto [column, share_part] = between(kShares, share);
-  const auto of_ratio = [&](size_t row) {
-    return std::lerp(kHitRates[row][column], kHitRates[row][column + 1], share_part);
+  const auto of_ratio = [column = column, part = share_part](size_t row) {
+    return std::lerp(kHitRates[row][column], kHitRates[row][column + 1], part);
   };
   return std::lerp(of_ratio(ratio), of_ratio(ratio + 1), ratio_part);
 }

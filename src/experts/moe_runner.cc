@@ -77,10 +77,16 @@ void StreamedMoe::start(int layer, std::span<kernels::Route> routes, int k) {
   stats_.hit_bytes += residents_.size() * bytes;
   stats_.miss_bytes += misses_.size() * bytes;
 
-  next_layer_ = layer + 1;
-  while (next_layer_ < index_.layers() && index_.layer(next_layer_).parts.empty()) ++next_layer_;
-  next_expert_ = 0;
   adopt_early();
+  upcoming_.clear();
+  next_upcoming_ = 0;
+  if (crowded_) {
+    int next_layer = layer + 1;
+    while (next_layer < index_.layers() && index_.layer(next_layer).parts.empty()) ++next_layer;
+    if (next_layer < index_.layers()) {
+      for (int e = 0; e < experts; ++e) upcoming_.push_back(index_.key(next_layer, e));
+    }
+  }
   start_reads();
 }
 
@@ -91,12 +97,39 @@ void StreamedMoe::adopt_early() {
   };
   next_miss_ = static_cast<size_t>(
       std::stable_partition(misses_.begin(), misses_.end(), was_asked_for) - misses_.begin());
+  if (!ahead_was_crowded_) judge_guesses(ahead_.size(), next_miss_);
+  ahead_was_crowded_ = crowded_;
   ahead_.clear();
   std::erase_if(early_, [&](const ExpertLoader::Loaded& loaded) {
     const bool in_vain = wanted(loaded.key) == nullptr;
     if (in_vain) loader_.release(loaded);
     return in_vain;
   });
+}
+
+// Guessing goes on only as long as it reads little in vain.
+void StreamedMoe::judge_guesses(size_t guesses, size_t right) {
+  constexpr int64_t kTrial = 256;
+  constexpr double kWorthwhile = 0.7;
+  stats_.guesses += static_cast<int64_t>(guesses);
+  stats_.right_guesses += static_cast<int64_t>(right);
+  if (stats_.guesses >= kTrial && static_cast<double>(stats_.right_guesses) <
+                                      kWorthwhile * static_cast<double>(stats_.guesses)) {
+    look_ahead_ = false;
+  }
+}
+
+void StreamedMoe::expect(int layer, std::span<const kernels::Route> routes, int k) {
+  constexpr int kRanks = 6;  // what comes after is too often wrong
+  if (!wants_early_routes()) return;
+  for (size_t i = 0; i < routes.size(); ++i) {
+    const ExpertKey key = index_.key(layer, routes[i].expert);
+    if (static_cast<int>(i) % k >= kRanks) continue;
+    if (std::find(upcoming_.begin(), upcoming_.end(), key) == upcoming_.end()) {
+      upcoming_.push_back(key);
+    }
+  }
+  start_reads();
 }
 
 void StreamedMoe::start_reads() {
@@ -110,9 +143,9 @@ void StreamedMoe::start_reads() {
 }
 
 bool StreamedMoe::read_ahead() {
-  if (!crowded_ || next_layer_ == index_.layers()) return false;
-  while (next_expert_ < index_.experts()) {
-    const ExpertKey key = index_.key(next_layer_, next_expert_++);
+  if (!crowded_ && computed_misses_ < misses_.size()) return false;
+  while (next_upcoming_ < upcoming_.size()) {
+    const ExpertKey key = upcoming_[next_upcoming_++];
     if (cache_.holds(key)) continue;
     loader_.start(key);
     ahead_.push_back(key);

@@ -23,6 +23,8 @@ struct MoeStats {
   double read_wait_s = 0;                  // time in which nothing was left to do but wait
   double read_busy_s = 0;                  // time in which reads were in flight
   double compute_s = 0;                    // preparing and computing experts
+  int64_t guesses = 0;                     // experts read because of `expect`
+  int64_t right_guesses = 0;               // and those that were needed then
 };
 
 class MoeRunner {
@@ -35,6 +37,11 @@ class MoeRunner {
   // The routes [rows, k] of one layer are known: fills in their targets, and starts reading what
   // is not resident. Computation that does not need the experts belongs after this call.
   virtual void start(int layer, std::span<kernels::Route> routes, int k) = 0;
+  // Whether `expect` is wanted between start and finish. It costs a router product per layer.
+  virtual bool wants_early_routes() const { return false; }
+  // A guess at the routes [rows, k] of the layer after the one at hand; of each row the most
+  // probable first.
+  virtual void expect(int /*layer*/, std::span<const kernels::Route> /*routes*/, int /*k*/) {}
   // y [targets, hidden]: every route's expert applied to its row of x [rows, hidden]. Throws when
   // a read fails; the runner is then ready for another step.
   virtual void finish(const float* x, float* y) = 0;
@@ -45,10 +52,11 @@ class MoeRunner {
 
 class StreamedMoe final : public MoeRunner {
  public:
-  // All arguments must outlive the runner.
+  // What is referred to must outlive the runner. look_ahead: an idle disk reads what `expect` says,
+  // as long as most of it is needed then.
   StreamedMoe(const ExpertIndex& index, ExpertCache& cache, ExpertLoader& loader,
-              kernels::Backend& backend)
-      : index_(index), cache_(cache), loader_(loader), backend_(backend) {}
+              kernels::Backend& backend, bool look_ahead)
+      : index_(index), cache_(cache), loader_(loader), backend_(backend), look_ahead_(look_ahead) {}
 
   // Bytes of a prepared expert of a layer: gate, up and down, each on a 64-byte boundary.
   static size_t slot_bytes(const ExpertIndex& index, int layer, const kernels::Backend& backend);
@@ -60,6 +68,8 @@ class StreamedMoe final : public MoeRunner {
 
   void begin_step(std::span<const int32_t> ages) override;
   void start(int layer, std::span<kernels::Route> routes, int k) override;
+  bool wants_early_routes() const override { return look_ahead_ && !crowded_; }
+  void expect(int layer, std::span<const kernels::Route> routes, int k) override;
   void finish(const float* x, float* y) override;
   void abandon() noexcept override;
   MoeStats stats() const override;
@@ -77,6 +87,7 @@ class StreamedMoe final : public MoeRunner {
   };
 
   void adopt_early();
+  void judge_guesses(size_t guesses, size_t right);
   void start_reads();  // as many as there are staging buffers for
   bool read_ahead();   // one expert of the next layer; whether there was one
   std::optional<ExpertLoader::Loaded> next_arrived(bool wait);
@@ -105,13 +116,16 @@ class StreamedMoe final : public MoeRunner {
   std::vector<kernels::FeedForwardJob> jobs_;
   std::vector<int32_t> group_begin_;  // per expert, while grouping
 
-  // Reading ahead: a chunk of a prompt that uses nearly all of a layer's experts will use nearly
-  // all of the next layer's. When all misses of this layer are on their way, the disk goes on with
-  // those, into the buffers that come free, while the next layer's mixer computes.
-  bool crowded_ = false;          // the layer at hand uses nearly all of its experts
-  int next_layer_ = -1;           // the next with experts
-  int next_expert_ = 0;           // of it, from here on not asked for
-  std::vector<ExpertKey> ahead_;  // asked for ahead of their layer, which has not started
+  // Reading ahead, into the buffers that come free, while the next layer's mixer computes. A chunk
+  // of a prompt that uses nearly all of a layer's experts will use nearly all of the next layer's:
+  // they are asked for when all misses of this layer are on their way. What is only expected waits
+  // until they have arrived.
+  bool look_ahead_;
+  bool crowded_ = false;             // the layer at hand uses nearly all of its experts
+  std::vector<ExpertKey> upcoming_;  // of the next layer
+  size_t next_upcoming_ = 0;         // from here on not asked for
+  bool ahead_was_crowded_ = false;   // ahead_ was asked for by a crowded layer, not expected
+  std::vector<ExpertKey> ahead_;     // asked for ahead of their layer, which has not started
   std::vector<ExpertLoader::Loaded> early_;  // of these, or of the layer at hand: arrived
   MoeStats stats_;
 };

@@ -184,7 +184,7 @@ void Model::moe(int layer) {
   }
   if (tap_ != nullptr) tap_->on_routes(routed_index_[layer], routes, k);
   runner_.start(layer, routes, k);
-  if (tap_ != nullptr && tap_->wants_early_routes()) tap_early_routes(layer + 1);
+  guess_routes(layer + 1);
   if (w.shared_gate) {  // while experts are being read
     Timer timer(&times_.dense_s);
     const kernels::LinearJob job{w.shared_gate, a_.shared_gate, Precision::kFloat};
@@ -196,7 +196,9 @@ void Model::moe(int layer) {
                    w.shared_gate ? a_.shared : nullptr, a_.shared_gate, a_.mixed);
 }
 
-void Model::tap_early_routes(int layer) {
+void Model::guess_routes(int layer) {
+  const bool for_tap = tap_ != nullptr && tap_->wants_early_routes();
+  if (!for_tap && !runner_.wants_early_routes()) return;
   if (layer == config_.layers || !config_.routed[layer]) return;
   const int k = config_.moe.experts_per_token;
   early_routes_.resize(routes_.size());
@@ -207,7 +209,8 @@ void Model::tap_early_routes(int layer) {
   const kernels::LinearJob job{w.router, a_.router, Precision::kFloat};
   backend_.linear(a_.mixed, rows_, config_.hidden, {&job, 1});
   backend_.route(a_.router, rows_, config_.moe.experts, k, config_.moe.normalize, routes.data());
-  tap_->on_early_routes(routed_index_[layer], routes, k);
+  if (for_tap) tap_->on_early_routes(routed_index_[layer], routes, k);
+  runner_.expect(layer, routes, k);
 }
 
 void Model::feed_forward(const kernels::FeedForward& network, float* y) {

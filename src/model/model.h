@@ -74,7 +74,7 @@ class Model {
   void attention(int layer, std::span<const Segment> segments);
   void delta_net(int layer, std::span<const Segment> segments);
   void moe(int layer);
-  void tap_early_routes(int layer);  // shows the tap a guess at this layer's routes
+  void guess_routes(int layer);  // tells tap and runner, if they want, a guess at its routes
   void feed_forward(const kernels::FeedForward& network, float* y);  // all rows
 
   const ModelConfig& config_;

@@ -16,15 +16,7 @@
 #include "format/safetensors_writer.h"
 #include "tests/base/temp_folder.h"
 #include "tests/support/child_process.h"
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define FLASHMOE_SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || \
-    __has_feature(memory_sanitizer)
-#define FLASHMOE_SANITIZED 1
-#endif
-#endif
+#include "tests/support/sanitized.h"
 
 namespace flashmoe::engine {
 namespace {
