@@ -8,6 +8,7 @@ Only one program is loaded at a time. The limits of the machine are measured by 
 figure. Decode is bound by bytes: the limit is read bandwidth over the bytes that a token reads in that program's own
 format. A prompt is bound by arithmetic: the limit is the int8 rate over the operations of a token. In streamed mode
 the limit of all is that of flashmoe, with the disk and its memory budget. Tables show medians over the rounds.
+Where the disk cannot hold both models, run first with --model, then with --gguf and --earlier the first run's --out.
 """
 
 import argparse
@@ -186,25 +187,23 @@ def text(value, scale=1.0, digits=2):
 
 
 def print_tables(args, results):
-    ours = results["flashmoe"]
+    ours = results.get("flashmoe", [])
     for what in args.what:
-        print(f"\n{what}, {args.mode}, {args.threads} threads, medians of {len(ours)} rounds\n")
+        print(f"\n{what}, {args.mode}, {args.threads} threads, medians of {args.rounds} rounds\n")
         print("| program | tok/s | limit | fraction | ours / it | memory GB/s | disk MB/token | peak GB |")
         print("|---|---|---|---|---|---|---|---|")
         for name, rounds in results.items():
-            if not rounds:
-                continue
-            speed = median(rounds, what, "tok_s")
+            speed, our_speed = median(rounds, what, "tok_s"), median(ours, what, "tok_s")
             shared = args.mode == "streamed"
             limit = median(ours if shared else rounds, what, "limit_tok_s")
-            fractions = [r[what]["tok_s"] / (limit if shared else r[what]["limit_tok_s"])
-                         for r in rounds if shared or "limit_tok_s" in r[what]]
+            limits = [limit if shared else r[what].get("limit_tok_s") for r in rounds]
+            fractions = [r[what]["tok_s"] / l for r, l in zip(rounds, limits) if l]
             cells = [
                 name,
                 text(speed),
                 text(limit),
                 text(statistics.median(fractions) if fractions else None),
-                text(median(ours, what, "tok_s") / speed),
+                text(our_speed / speed if our_speed else None),
                 text(median(rounds, what, "memory_gb_s"), digits=1),
                 text(median(rounds, what, "disk_bytes_per_token"), 1e6, 1),
                 text(median(rounds, what, "peak_rss_bytes"), GB, 1),
@@ -224,8 +223,8 @@ def read_ahead_kb(path):
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--flashmoe", default="build/flashmoe", help="the program")
-    parser.add_argument("--model", required=True, help="its model folder (flashmoe synth)")
-    parser.add_argument("--gguf", required=True, help="the peers' file of the same shape (make_gguf.py)")
+    parser.add_argument("--model", help="its model folder (flashmoe synth)")
+    parser.add_argument("--gguf", help="the peers' file of the same shape (make_gguf.py)")
     parser.add_argument("--peers", help=f"of {', '.join(PEERS)} (default: ik,ik-repack; streamed: ik)")
     parser.add_argument("--ik-python", default=sys.executable, help="Python that has ik_llama_cpp")
     parser.add_argument("--llama-bench", help="llama.cpp's llama-bench")
@@ -238,6 +237,7 @@ def parse_arguments():
     parser.add_argument("--context", type=int, default=16, help="tokens of the prompt before them")
     parser.add_argument("--warm", type=int, default=8, help="tokens generated before the peer is measured")
     parser.add_argument("--prompt", type=int, default=512, help="tokens of the measured prompt")
+    parser.add_argument("--earlier", help="--out of a run whose programs are to stand in the tables too")
     parser.add_argument("--out", default="peers.json", help="all figures; the peers' own output goes to OUT.log")
     args = parser.parse_args()
     streamed = args.mode == "streamed"
@@ -251,6 +251,8 @@ def parse_arguments():
             parser.error("repacking needs the whole model in memory: leave it out when streaming")
         if peer.startswith("llama") and not args.llama_bench:
             parser.error(f"--peers {peer} needs --llama-bench")
+    if not args.model and not args.gguf:
+        parser.error("name --model, --gguf or both")
     args.ops_per_token = None
     return args
 
@@ -258,13 +260,15 @@ def parse_arguments():
 def main():
     args = parse_arguments()
     machine = Machine(args.flashmoe, args.threads)
-    programs = [Flashmoe(args)]
-    for name in args.peers:
-        kind = IkLlama if name.startswith("ik") else LlamaBench
-        programs.append(kind(args, machine, name))
-    args.gguf_bytes_per_token = bytes_per_token(args.gguf)
-    results = {program.name: [] for program in programs}
-    settings = {**vars(args), "read_ahead_kb": read_ahead_kb(args.gguf)}
+    programs = [Flashmoe(args)] if args.model else []
+    settings = {**vars(args), "read_ahead_kb": read_ahead_kb(args.gguf or args.model)}
+    if args.gguf:
+        for name in args.peers:
+            kind = IkLlama if name.startswith("ik") else LlamaBench
+            programs.append(kind(args, machine, name))
+        args.gguf_bytes_per_token = bytes_per_token(args.gguf)
+    results = json.loads(pathlib.Path(args.earlier).read_text())["rounds"] if args.earlier else {}
+    results.update({program.name: [] for program in programs})
     with open(args.out + ".log", "w") as args.log:
         for i in range(args.rounds):
             # flashmoe comes first: its prompt benchmark says how many operations a token takes.
