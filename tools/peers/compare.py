@@ -275,7 +275,7 @@ def main():
             for program in programs:
                 result = program.round()
                 results[program.name].append(result)
-                figures = ", ".join(f"{what} {r['tok_s']:.2f} of {r.get('limit_tok_s', 0):.2f} tok/s"
+                figures = ", ".join(f"{what} {text(r['tok_s'])} of {text(r.get('limit_tok_s'))} tok/s"
                                     for what, r in result.items())
                 print(f"round {i + 1}: {program.name}: {figures}", flush=True)
                 pathlib.Path(args.out).write_text(json.dumps({"settings": settings, "rounds": results}, indent=1))
