@@ -17,6 +17,8 @@ function(flashmoe_test name)
   list(TRANSFORM ARG_DEPS PREPEND flashmoe_)
   target_link_libraries(${name}_tests PRIVATE ${ARG_DEPS} ${ARG_LINK} GTest::gtest_main)
   target_include_directories(${name}_tests PRIVATE ${CMAKE_SOURCE_DIR})
+  # The tests' own code need not be fast; this saves a third of the time that compiling it takes.
+  target_compile_options(${name}_tests PRIVATE $<$<NOT:$<CONFIG:Debug>>:-O1>)
   target_compile_definitions(${name}_tests PRIVATE FLASHMOE_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
                              FLASHMOE_BINARY="${CMAKE_BINARY_DIR}/flashmoe")
   include(GoogleTest)

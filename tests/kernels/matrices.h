@@ -62,12 +62,16 @@ class TestMatrix {
   FileMatrix file() const { return file_rows(0, rows_); }
   // Rows [begin, begin + count).
   FileMatrix file_rows(int64_t begin, int64_t count) const {
+    // A plain format has neither scales nor biases.
+    const auto part = [begin](const auto& bytes, size_t row_bytes) {
+      return bytes.empty() ? nullptr : bytes.data() + 1 + static_cast<size_t>(begin) * row_bytes;
+    };
     return {format_,
             count,
             cols_,
-            codes_.data() + 1 + static_cast<size_t>(begin) * format_.code_bytes(cols_),
-            scales_.data() + 1 + static_cast<size_t>(begin) * format_.scale_bytes(cols_),
-            biases_.data() + 1 + static_cast<size_t>(begin) * format_.scale_bytes(cols_)};
+            part(codes_, format_.code_bytes(cols_)),
+            part(scales_, format_.scale_bytes(cols_)),
+            part(biases_, format_.scale_bytes(cols_))};
   }
 
   Matrix prepared() {
