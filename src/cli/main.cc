@@ -5,13 +5,11 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <exception>
-#include <limits>
 #include <string>
 #include <vector>
 
@@ -39,17 +37,6 @@ constexpr const char* kRunAbout =
     "  cat letter.txt | flashmoe run org/name --system \"Summarise the text.\"\n\n"
     "The prompt may also come from --file or a pipe. Sampling follows the model's\n"
     "generation_config.json unless options say otherwise.";
-
-// CLI11 itself takes -1 and what is too large for the largest number there is.
-const CLI::Validator kSeed(
-    [](std::string& text) {
-      uint64_t value = 0;
-      const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-      if (error == std::errc() && rest == text.data() + text.size()) return std::string();
-      return fmt::format("{} is no whole number from 0 to {}", text,
-                         std::numeric_limits<uint64_t>::max());
-    },
-    "");
 
 void add_run(CLI::App& app, RunOptions* o) {
   app.add_option("MODEL", o->first, "Folder or org/name (default: the embedded model)");
@@ -83,7 +70,7 @@ void add_run(CLI::App& app, RunOptions* o) {
   app.add_option("--frequency-penalty", o->frequency_penalty, "Taken off for each time used")
       ->group(kSampling);
   app.add_option("--seed", o->seed, "Equal seeds give equal answers (default: random)")
-      ->check(kSeed)
+      ->check(whole_number())
       ->group(kSampling);
   add_model_options(app, &o->model);
   app.add_flag("--timing", o->timing, "Afterwards, say where the time went, on standard error");
@@ -196,7 +183,7 @@ int parse_and_run(int argc, char** argv) {
   synth_app->add_option("--layers", synth_options.layers, "Only the first N layers (default: all)")
       ->check(CLI::Range(1, 1 << 16));
   synth_app->add_option("--seed", synth_options.seed, "Equal seeds give equal files (default: 0)")
-      ->check(kSeed);
+      ->check(whole_number());
 
   BenchCommandOptions bench_options;
   CLI::App* bench_app = add_bench(app, &bench_options);

@@ -8,6 +8,10 @@
 
 namespace flashmoe::cli {
 
+// For an option of type uint64_t: CLI11 itself takes -1, and what is too large for the largest
+// number there is.
+CLI::Validator whole_number();
+
 // The options of every command that runs a model, but for the model itself.
 void add_model_options(CLI::App& app, ModelOptions* options);
 

@@ -35,6 +35,7 @@ void add_common(CLI::App& app, BenchCommandOptions* o) {
       ->group(kGroup);
   app.add_option("--note", o->note, "For the history: what was tried")->group(kGroup);
   app.add_option("--seed", o->seed, "Equal seeds give equal tokens and routes (default: 1)")
+      ->check(whole_number())
       ->group(kGroup);
 }
 

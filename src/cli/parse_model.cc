@@ -1,3 +1,7 @@
+#include <fmt/format.h>
+
+#include <charconv>
+#include <limits>
 #include <map>
 #include <string>
 
@@ -18,6 +22,17 @@ uint64_t memory_bytes(const std::string& size) {
 }
 
 }  // namespace
+
+CLI::Validator whole_number() {
+  const auto check = [](std::string& text) {
+    uint64_t value = 0;
+    const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error == std::errc() && rest == text.data() + text.size()) return std::string();
+    return fmt::format("{} is no whole number from 0 to {}", text,
+                       std::numeric_limits<uint64_t>::max());
+  };
+  return {check, ""};
+}
 
 void add_model_options(CLI::App& app, ModelOptions* o) {
   static const std::map<std::string, IoMode> kIo{{"auto", IoMode::kAuto},

@@ -68,6 +68,7 @@ TEST(UsageTest, BadValues) {
   expect_usage_error(run({"--seed", "x"}), {"--seed", "x"});
   expect_usage_error(run({"--seed", "-1"}), {"--seed", "-1"});
   expect_usage_error(run({"--seed", "18446744073709551616"}), {"--seed", "18446744073709551616"});
+  expect_usage_error(flashmoe({"bench", "decode", "--seed", "-1"}), {"--seed", "-1"});
   expect_usage_error(flashmoe({"synth", "qwen3.5-35b-a3b", "/nonexistent/out", "--seed", "-1"}),
                      {"--seed", "-1"});
   expect_usage_error(run({"--raw", "--system", "x"}), {"--raw", "--system"});
