@@ -25,10 +25,6 @@ void save_conv_state(const DeltaNetShape& shape, const float* qkv, const DeltaNe
   }
 }
 
-int64_t blocks_of(const Matrix& weight) {
-  return (weight.rows + Backend::kRowBlock - 1) / Backend::kRowBlock;
-}
-
 }  // namespace
 
 std::byte* HostBackend::Scratch::reserve(size_t bytes) {
@@ -72,23 +68,31 @@ void HostBackend::add(float* x, const float* y, int64_t n) {
   });
 }
 
-void HostBackend::add_tasks(const Matrix& weight, const Operand& operand, float* y,
-                            int64_t y_stride) {
-  constexpr int64_t kWeightsPerTask = 256 * 1024;
-  const int64_t blocks = blocks_of(weight);
-  const int64_t step = std::max<int64_t>(
-      1, kWeightsPerTask / (kRowBlock * weight.cols * std::max<int64_t>(1, operand.rows / 8)));
-  for (int64_t begin = 0; begin < blocks; begin += step) {
-    tasks_.push_back({&weight, &operand, y, y_stride, begin, std::min(blocks, begin + step)});
+void HostBackend::run_products() {
+  // A task streams one piece of memory, and each piece costs a start; but threads must come out
+  // even.
+  constexpr int64_t kTasksPerThread = 8, kLeastWork = 64 * 1024, kMostWork = 1024 * 1024;
+  const auto row_work = [](const Product& p) {  // weights, counted again for every 8 input rows
+    return p.weight->cols * std::max<int64_t>(1, p.operand->rows / 8);
+  };
+  int64_t work = 0;
+  for (const Product& p : products_) work += p.weight->rows * row_work(p);
+  const int64_t task_work =
+      std::clamp(work / (pool_.threads() * kTasksPerThread), kLeastWork, kMostWork);
+  tasks_.clear();
+  for (const Product& p : products_) {
+    const int64_t blocks = (p.weight->rows + kRowBlock - 1) / kRowBlock;
+    const int64_t step = std::max<int64_t>(1, task_work / (kRowBlock * row_work(p)));
+    for (int64_t begin = 0; begin < blocks; begin += step) {
+      tasks_.push_back({&p, begin, std::min(blocks, begin + step)});
+    }
   }
-}
-
-void HostBackend::run_tasks() {
   pool_.run(static_cast<int>(tasks_.size()), [&](int i) noexcept {
     const Task& t = tasks_[i];
-    multiply(*t.weight, *t.operand, t.block_begin, t.block_end, t.y, t.y_stride);
+    const Product& p = *t.product;
+    multiply(*p.weight, *p.operand, t.block_begin, t.block_end, p.y, p.y_stride);
   });
-  tasks_.clear();
+  products_.clear();
 }
 
 void HostBackend::linear(const float* x, int64_t rows, int64_t cols,
@@ -115,10 +119,10 @@ void HostBackend::linear(const float* x, int64_t rows, int64_t cols,
   }
   for (const LinearJob& job : jobs) {
     CHECK(job.weight.cols == cols);
-    add_tasks(job.weight, operands_[precision_of(job) == Precision::kFast ? 0 : 1], job.y,
-              job.weight.rows);
+    products_.push_back({&job.weight, &operands_[precision_of(job) == Precision::kFast ? 0 : 1],
+                         job.y, job.weight.rows});
   }
-  run_tasks();
+  run_products();
 }
 
 Precision HostBackend::input_precision(const FeedForward& network) const {
@@ -164,11 +168,11 @@ void HostBackend::feed_forward(const float* x, int64_t hidden, std::span<const F
   });
   int64_t first = 0;
   for (size_t j = 0; j < jobs.size(); ++j) {
-    add_tasks(jobs[j].network.gate, operands_[2 * j], gate + first * widest, widest);
-    add_tasks(jobs[j].network.up, operands_[2 * j], up + first * widest, widest);
+    products_.push_back({&jobs[j].network.gate, &operands_[2 * j], gate + first * widest, widest});
+    products_.push_back({&jobs[j].network.up, &operands_[2 * j], up + first * widest, widest});
     first += operands_[2 * j].rows;
   }
-  run_tasks();
+  run_products();
   pool_.run(static_cast<int>(pairs), [&](int p) noexcept {
     const auto [job, i] = pair_jobs_[p];
     const Operand& hidden_rows = operands_[2 * job + 1];
@@ -176,10 +180,10 @@ void HostBackend::feed_forward(const float* x, int64_t hidden, std::span<const F
     load_operand(gate + p * widest, i, hidden_rows);
   });
   for (size_t j = 0; j < jobs.size(); ++j) {
-    add_tasks(jobs[j].network.down, operands_[2 * j + 1], y + jobs[j].target_begin * hidden,
-              hidden);
+    products_.push_back(
+        {&jobs[j].network.down, &operands_[2 * j + 1], y + jobs[j].target_begin * hidden, hidden});
   }
-  run_tasks();
+  run_products();
 }
 
 void HostBackend::delta_net(const DeltaNetShape& shape, const DeltaNetWeights& weights,

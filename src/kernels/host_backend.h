@@ -60,19 +60,20 @@ class HostBackend : public Backend {
   const host::RowOps& ops() const { return ops_; }
 
  private:
-  // A part of one product: blocks [begin, end) of its output rows.
-  struct Task {
+  // y[i * y_stride + r] = operand row i · weight row r.
+  struct Product {
     const Matrix* weight;
     const Operand* operand;
     float* y;
     int64_t y_stride;
+  };
+  struct Task {  // a part of one product: these blocks of its output rows
+    const Product* product;
     int64_t block_begin;
     int64_t block_end;
   };
-  // Cuts the product into tasks of about the same work.
-  void add_tasks(const Matrix& weight, const Operand& operand, float* y, int64_t y_stride);
   Precision input_precision(const FeedForward& network) const;  // shared by gate and up
-  void run_tasks();  // all of tasks_, in one parallel region; then clears it
+  void run_products();  // all of products_, in one parallel region; then clears it
 
   // A growing scratch area whose memory is kept from call to call.
   class Scratch {
@@ -85,6 +86,7 @@ class HostBackend : public Backend {
 
   ThreadPool& pool_;
   const host::RowOps& ops_;
+  std::vector<Product> products_;
   std::vector<Task> tasks_;
   std::vector<Operand> operands_;
   struct PairJob {
