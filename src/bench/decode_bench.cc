@@ -4,7 +4,6 @@
 #include <filesystem>
 
 #include "base/format_units.h"
-#include "base/memory_info.h"
 #include "bench/benches.h"
 
 namespace flashmoe::bench {
@@ -14,13 +13,6 @@ namespace {
 constexpr int64_t kDefaultTokens = 32, kDefaultContext = 128;
 constexpr int64_t kMostWarmTokens = 512;  // while a cache smaller than the experts fills
 
-struct Figures {
-  Json json;
-  double tok_s = 0, limit_tok_s = 0;
-  std::string line;
-  double fraction() const { return limit_tok_s > 0 ? tok_s / limit_tok_s : 0; }
-};
-
 // What a span of decoding amounts to. The limit knows weights only: state is listed beside.
 Figures figures_of(const Span& span, const Rig& rig, int64_t context, const char* name) {
   const double bytes =
@@ -29,10 +21,11 @@ Figures figures_of(const Span& span, const Rig& rig, int64_t context, const char
   const engine::MachineLimits limits = span.limits();
   const engine::Bounded least = engine::least_time(bytes, missed, 0, limits);
   Figures f;
-  f.tok_s = span.tok_s();
-  f.limit_tok_s = least.seconds > 0 ? 1 / least.seconds : 0;
+  f.before = span.before;
+  f.figure = span.tok_s();
+  f.limit = least.seconds > 0 ? 1 / least.seconds : 0;
   f.json = span_figures(span);
-  f.json["limit_tok_s"] = f.limit_tok_s;
+  f.json["limit_tok_s"] = f.limit;
   f.json["bound"] = engine::bound_name(least.bound);
   f.json["fraction"] = f.fraction();
   f.json["context"] = context;
@@ -40,7 +33,7 @@ Figures figures_of(const Span& span, const Rig& rig, int64_t context, const char
   f.line = fmt::format(
       "{:<9}{:8.2f} tok/s  {:5.1f} % of {:.2f} ({}: {:.1f} GB/s{})  hits {:5.1f} %  {} a token, {} "
       "from disk",
-      name, f.tok_s, 100 * f.fraction(), f.limit_tok_s, engine::bound_name(least.bound),
+      name, f.figure, 100 * f.fraction(), f.limit, engine::bound_name(least.bound),
       limits.memory_bytes_s / 1e9,
       limits.disk_bytes_s > 0 ? fmt::format(", disk {:.2f} GB/s", limits.disk_bytes_s / 1e9) : "",
       100 * span.hit_rate(), format_bytes(static_cast<uint64_t>(bytes)),
@@ -94,19 +87,11 @@ Report bench_decode(const BenchOptions& options) {
   report.lines.push_back(cold.line);
   for (const Figures& run : runs) report.lines.push_back(run.line);
 
-  // The median run, by its fraction: limits change under the runs' feet.
-  std::sort(runs.begin(), runs.end(),
-            [](const Figures& a, const Figures& b) { return a.fraction() < b.fraction(); });
-  const Figures& middle = runs[runs.size() / 2];
+  const Figures& middle = median_run(&runs);
   const double hit_rate = engine::expected_hit_rate(rig.cache_share(), rig.work().experts,
                                                     rig.work().k, rig.uniform_routing());
-  engine::MachineLimits limits{middle.json["memory_gb_s"][0].get<double>() * 1e9,
-                               middle.json["int8_gops_s"][0].get<double>() * 1e9, 0};
-  if (middle.json.contains("disk_gb_s")) {
-    limits.disk_bytes_s = middle.json["disk_gb_s"][0].get<double>() * 1e9;
-  }
-  const engine::Prediction predicted =
-      engine::predict_decode(rig.work(), hit_rate, middle.json["context"].get<int64_t>(), limits);
+  const engine::Prediction predicted = engine::predict_decode(
+      rig.work(), hit_rate, middle.json["context"].get<int64_t>(), middle.before);
   report.lines.push_back(fmt::format("predicted{:8.2f} tok/s  ({}; hits {:.1f} %; with state)",
                                      predicted.tok_s, engine::bound_name(predicted.bound),
                                      100 * hit_rate));
@@ -114,12 +99,8 @@ Report bench_decode(const BenchOptions& options) {
   report.figures = middle.json;
   report.figures["predicted_tok_s"] = predicted.tok_s;
   report.figures["predicted_hit_rate"] = hit_rate;
-  report.figures["cold"] = cold.json;
-  for (const Figures& run : runs) report.figures["runs"].push_back(run.json);
-  report.figures["peak_rss_bytes"] = peak_rss_bytes();
-  report.figure = middle.tok_s;
+  add_runs(middle, cold, runs, &report);
   report.unit = "tok/s";
-  report.limit = middle.limit_tok_s;
   return report;
 }
 

@@ -6,7 +6,6 @@
 
 #include "base/error.h"
 #include "base/format_units.h"
-#include "base/memory_info.h"
 #include "bench/benches.h"
 #include "bench/process_io.h"
 #include "engine/engine_parts.h"
@@ -59,13 +58,6 @@ class ExpertSteps {
   std::vector<int32_t> ages_;  // zeros: each row is a sequence's only one
 };
 
-struct Figures {
-  Json json;
-  std::string line;
-  double gb_s = 0, limit_gb_s = 0;
-  double fraction() const { return limit_gb_s > 0 ? gb_s / limit_gb_s : 0; }
-};
-
 }  // namespace
 
 Report bench_experts(const BenchOptions& options) {
@@ -112,10 +104,10 @@ Report bench_experts(const BenchOptions& options) {
     const engine::Bounded least = engine::least_time(bytes, missed, ops, limits);
     const double per_token = 1.0 / static_cast<double>(steps * options.batch);
     Figures f;
-    f.gb_s = bytes / seconds / 1e9;
-    f.limit_gb_s = bytes / least.seconds / 1e9;
-    f.json = {{"gb_s", f.gb_s},
-              {"limit_gb_s", f.limit_gb_s},
+    f.figure = bytes / seconds / 1e9;
+    f.limit = bytes / least.seconds / 1e9;
+    f.json = {{"gb_s", f.figure},
+              {"limit_gb_s", f.limit},
               {"fraction", f.fraction()},
               {"bound", engine::bound_name(least.bound)},
               {"tok_s", 1 / (seconds * per_token)},
@@ -129,7 +121,7 @@ Report bench_experts(const BenchOptions& options) {
               {"int8_gops_s", limits.int8_ops_s / 1e9}};
     f.line = fmt::format(
         "{:<9}{:8.2f} GB/s  {:5.1f} % of {:.2f} ({})  hits {:5.1f} %  {} a token, {} from disk",
-        name, f.gb_s, 100 * f.fraction(), f.limit_gb_s, engine::bound_name(least.bound),
+        name, f.figure, 100 * f.fraction(), f.limit, engine::bound_name(least.bound),
         100 * hit_rate, format_bytes(static_cast<uint64_t>(bytes * per_token)),
         format_bytes(static_cast<uint64_t>(static_cast<double>(disk_bytes) * per_token)));
     return f;
@@ -173,16 +165,10 @@ Report bench_experts(const BenchOptions& options) {
                   meter.threads(), routing_name, parts->io_name, format_bytes(plan.cache)));
   report.lines.push_back(cold.line);
   for (const Figures& f : runs) report.lines.push_back(f.line);
-  std::sort(runs.begin(), runs.end(),
-            [](const Figures& a, const Figures& b) { return a.fraction() < b.fraction(); });
-  const Figures& middle = runs[runs.size() / 2];
+  const Figures& middle = median_run(&runs);
   report.figures = middle.json;
-  report.figures["cold"] = cold.json;
-  for (const Figures& f : runs) report.figures["runs"].push_back(f.json);
-  report.figures["peak_rss_bytes"] = peak_rss_bytes();
-  report.figure = middle.gb_s;
+  add_runs(middle, cold, runs, &report);
   report.unit = "GB/s";
-  report.limit = middle.limit_gb_s;
   return report;
 }
 

@@ -5,7 +5,6 @@
 #include <filesystem>
 
 #include "base/format_units.h"
-#include "base/memory_info.h"
 #include "bench/benches.h"
 
 namespace flashmoe::bench {
@@ -13,13 +12,6 @@ namespace flashmoe::bench {
 namespace {
 
 constexpr int64_t kDefaultTokens = 512;
-
-struct Figures {
-  Json json;
-  double tok_s = 0, limit_tok_s = 0;
-  std::string line;
-  double fraction() const { return limit_tok_s > 0 ? tok_s / limit_tok_s : 0; }
-};
 
 Figures figures_of(const Span& span, const Rig& rig, const char* name) {
   const engine::Workload& work = rig.work();
@@ -32,11 +24,12 @@ Figures figures_of(const Span& span, const Rig& rig, const char* name) {
   const engine::MachineLimits limits = span.limits();
   const engine::Bounded least = engine::least_time(memory_bytes, missed_bytes, ops, limits);
   Figures f;
-  f.tok_s = span.tok_s();
-  f.limit_tok_s = least.seconds > 0 ? static_cast<double>(span.tokens) / least.seconds : 0;
+  f.before = span.before;
+  f.figure = span.tok_s();
+  f.limit = least.seconds > 0 ? static_cast<double>(span.tokens) / least.seconds : 0;
   const double int8_fraction = limits.int8_ops_s > 0 ? ops / span.seconds / limits.int8_ops_s : 0;
   f.json = span_figures(span);
-  f.json["limit_tok_s"] = f.limit_tok_s;
+  f.json["limit_tok_s"] = f.limit;
   f.json["bound"] = engine::bound_name(least.bound);
   f.json["fraction"] = f.fraction();
   f.json["ops_per_token"] = ops / static_cast<double>(span.tokens);
@@ -49,7 +42,7 @@ Figures figures_of(const Span& span, const Rig& rig, const char* name) {
   f.line = fmt::format(
       "{:<9}{:8.1f} tok/s  {:5.1f} % of {:.1f} ({})  {:.0f} Gop/s, {:.1f} % of int8 peak {:.0f}  "
       "experts touched {}, missed {}, from disk {}",
-      name, f.tok_s, 100 * f.fraction(), f.limit_tok_s, engine::bound_name(least.bound),
+      name, f.figure, 100 * f.fraction(), f.limit, engine::bound_name(least.bound),
       ops / span.seconds / 1e9, 100 * int8_fraction, limits.int8_ops_s / 1e9,
       format_bytes(span.expert_bytes()), format_bytes(span.done.expert_miss_bytes),
       format_bytes(span.process_disk_bytes));
@@ -94,26 +87,15 @@ Report bench_prefill(const BenchOptions& options) {
   report.lines.push_back(cold.line);
   for (const Figures& f : runs) report.lines.push_back(f.line);
 
-  std::sort(runs.begin(), runs.end(),
-            [](const Figures& a, const Figures& b) { return a.fraction() < b.fraction(); });
-  const Figures& middle = runs[runs.size() / 2];
-  engine::MachineLimits limits{middle.json["memory_gb_s"][0].get<double>() * 1e9,
-                               middle.json["int8_gops_s"][0].get<double>() * 1e9, 0};
-  if (middle.json.contains("disk_gb_s")) {
-    limits.disk_bytes_s = middle.json["disk_gb_s"][0].get<double>() * 1e9;
-  }
-  const engine::Prediction predicted =
-      engine::predict_prompt(rig.work(), rig.cache_share(), tokens, rig.engine().chunk(), limits);
+  const Figures& middle = median_run(&runs);
+  const engine::Prediction predicted = engine::predict_prompt(rig.work(), rig.cache_share(), tokens,
+                                                              rig.engine().chunk(), middle.before);
   report.lines.push_back(fmt::format("predicted{:8.1f} tok/s  ({}; with state)", predicted.tok_s,
                                      engine::bound_name(predicted.bound)));
   report.figures = middle.json;
   report.figures["predicted_tok_s"] = predicted.tok_s;
-  report.figures["cold"] = cold.json;
-  for (const Figures& f : runs) report.figures["runs"].push_back(f.json);
-  report.figures["peak_rss_bytes"] = peak_rss_bytes();
-  report.figure = middle.tok_s;
+  add_runs(middle, cold, runs, &report);
   report.unit = "tok/s";
-  report.limit = middle.limit_tok_s;
   return report;
 }
 

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "base/error.h"
+#include "base/memory_info.h"
 #include "bench/process_io.h"
 #include "engine/engine_parts.h"
 #include "engine/sampler.h"
@@ -218,6 +219,21 @@ Json span_figures(const Span& span) {
     json["disk_gb_s"] = {before.disk_bytes_s / 1e9, after.disk_bytes_s / 1e9};
   }
   return json;
+}
+
+const Figures& median_run(std::vector<Figures>* runs) {
+  std::sort(runs->begin(), runs->end(),
+            [](const Figures& a, const Figures& b) { return a.fraction() < b.fraction(); });
+  return (*runs)[runs->size() / 2];
+}
+
+void add_runs(const Figures& middle, const Figures& cold, const std::vector<Figures>& runs,
+              Report* report) {
+  report->figures["cold"] = cold.json;
+  for (const Figures& run : runs) report->figures["runs"].push_back(run.json);
+  report->figures["peak_rss_bytes"] = peak_rss_bytes();
+  report->figure = middle.figure;
+  report->limit = middle.limit;
 }
 
 }  // namespace flashmoe::bench

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/thread_pool.h"
 #include "bench/report.h"
@@ -120,6 +121,23 @@ class Rig {
   std::vector<int32_t> timeline_;
   uint64_t random_;
 };
+
+// One measurement: a figure, its limit, and all that goes with them.
+struct Figures {
+  Json json;
+  std::string line;
+  double figure = 0, limit = 0;  // in the report's unit
+  engine::MachineLimits before;  // measured right before
+
+  double fraction() const { return limit > 0 ? figure / limit : 0; }
+};
+
+// The median by fraction of the limit, because limits change under the runs' feet. Sorts the runs.
+const Figures& median_run(std::vector<Figures>* runs);
+// Completes a report whose figures begin with those of `middle`: the other runs, memory, the
+// figure.
+void add_runs(const Figures& middle, const Figures& cold, const std::vector<Figures>& runs,
+              Report* report);
 
 // Threads that an engine with these options computes with.
 int compute_threads(const EngineOptions& options);
