@@ -56,9 +56,6 @@ void StreamedMoe::start(int layer, std::span<kernels::Route> routes, int k) {
     row_ages_[routes[i].target] = ages_[row];
   }
 
-  int distinct = 0;
-  for (int e = 0; e < experts; ++e) distinct += group_begin_[e + 1] > group_begin_[e];
-  crowded_ = static_cast<int64_t>(routes.size()) > k && distinct >= kCrowded * experts;
   for (int e = 0; e < experts; ++e) {
     const Work work{index_.key(layer, e), group_begin_[e], group_begin_[e + 1] - group_begin_[e]};
     if (work.count == 0) continue;
@@ -78,6 +75,8 @@ void StreamedMoe::start(int layer, std::span<kernels::Route> routes, int k) {
   stats_.miss_bytes += misses_.size() * bytes;
 
   adopt_early();
+  crowded_ = static_cast<int64_t>(routes.size()) > k &&
+             static_cast<double>(residents_.size() + misses_.size()) >= kCrowded * experts;
   upcoming_.clear();
   next_upcoming_ = 0;
   if (crowded_) {
@@ -90,15 +89,15 @@ void StreamedMoe::start(int layer, std::span<kernels::Route> routes, int k) {
   start_reads();
 }
 
-// What was read ahead for this layer is part of its misses, or was in vain.
+// What was read ahead for this layer is part of its misses, or was in vain. crowded_ is still that
+// of the layer which read ahead.
 void StreamedMoe::adopt_early() {
   const auto was_asked_for = [&](const Work& w) {
     return std::find(ahead_.begin(), ahead_.end(), w.key) != ahead_.end();
   };
   next_miss_ = static_cast<size_t>(
       std::stable_partition(misses_.begin(), misses_.end(), was_asked_for) - misses_.begin());
-  if (!ahead_was_crowded_) judge_guesses(ahead_.size(), next_miss_);
-  ahead_was_crowded_ = crowded_;
+  if (!crowded_) judge_guesses(ahead_.size(), next_miss_);
   ahead_.clear();
   std::erase_if(early_, [&](const ExpertLoader::Loaded& loaded) {
     const bool in_vain = wanted(loaded.key) == nullptr;

@@ -124,7 +124,6 @@ class StreamedMoe final : public MoeRunner {
   bool crowded_ = false;             // the layer at hand uses nearly all of its experts
   std::vector<ExpertKey> upcoming_;  // of the next layer
   size_t next_upcoming_ = 0;         // from here on not asked for
-  bool ahead_was_crowded_ = false;   // ahead_ was asked for by a crowded layer, not expected
   std::vector<ExpertKey> ahead_;     // asked for ahead of their layer, which has not started
   std::vector<ExpertLoader::Loaded> early_;  // of these, or of the layer at hand: arrived
   MoeStats stats_;

@@ -10,6 +10,7 @@
 
 #include "base/half.h"
 #include "kernels/host/row_ops.h"
+#include "quant/decode.h"
 
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
@@ -28,11 +29,7 @@ inline void widen_f16(const std::byte* from, int64_t n, float* out) {
     _mm256_storeu_ps(
         out + i, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from + 2 * i))));
   }
-  for (; i < n; ++i) {
-    F16 half;
-    __builtin_memcpy(&half, from + 2 * i, sizeof(half));
-    out[i] = to_float(half);
-  }
+  quant::widen(quant::DType::kF16, n - i, from + 2 * i, out + i);
 }
 
 }  // namespace

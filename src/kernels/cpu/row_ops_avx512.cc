@@ -10,6 +10,7 @@
 
 #include "base/half.h"
 #include "kernels/host/row_ops.h"
+#include "quant/decode.h"
 
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,f16c"))), \
@@ -30,11 +31,7 @@ inline void widen_f16(const std::byte* from, int64_t n, float* out) {
         out + i,
         _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + 2 * i))));
   }
-  for (; i < n; ++i) {
-    F16 half;
-    __builtin_memcpy(&half, from + 2 * i, sizeof(half));
-    out[i] = to_float(half);
-  }
+  quant::widen(quant::DType::kF16, n - i, from + 2 * i, out + i);
 }
 
 }  // namespace

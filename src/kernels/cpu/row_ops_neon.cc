@@ -6,6 +6,7 @@
 
 #include "base/half.h"
 #include "kernels/host/row_ops.h"
+#include "quant/decode.h"
 
 namespace flashmoe::kernels::host {
 namespace {
@@ -19,11 +20,7 @@ inline void widen_f16(const std::byte* from, int64_t n, float* out) {
     vst1q_f32(out + i, vcvt_f32_f16(vget_low_f16(halves)));
     vst1q_f32(out + i + 4, vcvt_high_f32_f16(halves));
   }
-  for (; i < n; ++i) {
-    F16 half;
-    __builtin_memcpy(&half, from + 2 * i, sizeof(half));
-    out[i] = to_float(half);
-  }
+  quant::widen(quant::DType::kF16, n - i, from + 2 * i, out + i);
 }
 
 }  // namespace

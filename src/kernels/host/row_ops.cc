@@ -1,20 +1,16 @@
 #include "kernels/host/row_ops.h"
 
 #include <cstddef>
-#include <cstring>
 
 #include "base/half.h"
+#include "quant/decode.h"
 
 namespace flashmoe::kernels::host {
 namespace {
 
 // [n] f16 at any address to float32.
 inline void widen_f16(const std::byte* from, int64_t n, float* out) {
-  for (int64_t i = 0; i < n; ++i) {
-    F16 half;
-    std::memcpy(&half, from + 2 * i, sizeof(half));
-    out[i] = to_float(half);
-  }
+  quant::widen(quant::DType::kF16, n, from, out);
 }
 
 }  // namespace
