@@ -78,9 +78,9 @@ std::set<std::string> included_folders(const std::string& text) {
 }  // namespace
 
 const std::vector<std::string>& folder_order() {
-  static const std::vector<std::string> order = {"base",    "text",    "io",      "quant", "format",
-                                                 "kernels", "limits",  "experts", "model", "engine",
-                                                 "bench",   "convert", "server",  "cli"};
+  static const std::vector<std::string> order = {
+      "base",    "text",  "terminal", "io",    "quant",   "format", "kernels", "limits",
+      "experts", "model", "engine",   "bench", "convert", "server", "cli"};
   return order;
 }
 
