@@ -126,7 +126,7 @@ class Planner {
     std::vector<int64_t> shape = source.shape;
     // [channels, 1, width] to [channels, width, 1].
     if (is_convolution(name) && shape.size() == 3 && shape[2] != 1) std::swap(shape[1], shape[2]);
-    insert(name, std::move(shape), source.dtype).sources = {source.extent};
+    insert(name, std::move(shape), source.dtype).sources = format::contiguous_extents(source);
   }
 
   void add_expert(const std::string& name, int expert, const TensorInfo& source) {
@@ -142,10 +142,11 @@ class Planner {
     CHECK(source.shape.size() == 3 && source.shape[1] % 2 == 0);
     const std::vector<int64_t> shape = {source.shape[0], source.shape[1] / 2, source.shape[2]};
     const uint64_t half = source.extent.bytes / static_cast<uint64_t>(2 * shape[0]);
+    const uint64_t stride = source.slice_stride > 0 ? source.slice_stride : 2 * half;
     uint64_t offset = source.extent.offset;
     MlxTensor& gate = insert(stack + "gate_proj.weight", shape, source.dtype);
     MlxTensor& up = insert(stack + "up_proj.weight", shape, source.dtype);
-    for (int64_t e = 0; e < shape[0]; ++e, offset += 2 * half) {
+    for (int64_t e = 0; e < shape[0]; ++e, offset += stride) {
       gate.sources.push_back({source.extent.file, offset, half});
       up.sources.push_back({source.extent.file, offset + half, half});
     }

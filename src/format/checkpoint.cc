@@ -4,6 +4,18 @@
 
 namespace flashmoe::format {
 
+std::vector<Extent> contiguous_extents(const TensorInfo& tensor) {
+  if (tensor.slice_stride == 0) return {tensor.extent};
+  const auto count = static_cast<uint64_t>(tensor.shape.front());
+  std::vector<Extent> slices;
+  slices.reserve(count);
+  for (uint64_t i = 0; i < count; ++i) {
+    slices.push_back({tensor.extent.file, tensor.extent.offset + i * tensor.slice_stride,
+                      tensor.extent.bytes / count});
+  }
+  return slices;
+}
+
 std::unique_ptr<Checkpoint> Checkpoint::open(const std::string& folder) {
   return open_safetensors_folder(folder);
 }

@@ -10,11 +10,12 @@
 #include <string_view>
 #include <vector>
 
+#include "format/file_records.h"
 #include "quant/format.h"
 
 namespace flashmoe::format {
 
-// A run of bytes in one of the checkpoint's files.
+// A run of bytes in the content of one of the checkpoint's files.
 struct Extent {
   int file = -1;  // index into Checkpoint::files()
   uint64_t offset = 0;
@@ -28,7 +29,14 @@ struct TensorInfo {
   std::vector<int64_t> shape;  // outermost first; may be empty (a scalar) or hold zeros
   Extent extent;
   std::string dtype_name;  // as in the file: tells apart the types behind kOther
+  // Where the slices along the first dimension do not follow each other (experts in records): the
+  // bytes from one to the next. `extent` then begins at the first one, and its size is that of all
+  // without the gaps. 0: the tensor is contiguous.
+  uint64_t slice_stride = 0;
 };
+
+// The tensor's bytes in order: its extent, or one for each slice.
+std::vector<Extent> contiguous_extents(const TensorInfo& tensor);
 
 // A weight matrix, or a stack of them: what a matrix product takes. Its parts may be several
 // tensors of the file (`X.weight`, `X.scales`, `X.biases`).
@@ -38,7 +46,8 @@ struct MatrixInfo {
   int64_t count = 1;  // leading dimensions multiplied, e.g. experts; 1 for a plain matrix
   int64_t rows = 0;   // outputs
   int64_t cols = 0;   // inputs
-  Extent codes, scales, biases;  // of all `count` matrices; each is contiguous and row-major
+  Extent codes, scales, biases;  // of all `count` matrices, row-major
+  uint64_t stride = 0;  // from one matrix's part to the next one's; 0: they follow each other
 };
 
 class Checkpoint {
@@ -53,6 +62,14 @@ class Checkpoint {
   virtual const std::vector<std::string>& files() const = 0;   // paths of the weight files
   virtual const nlohmann::json& config() const = 0;            // config.json
   virtual const std::vector<TensorInfo>& tensors() const = 0;  // sorted by name
+
+  // nullptr where the format has no records: the file's bytes are its content.
+  virtual const FileRecords* records(int file) const {
+    static_cast<void>(file);
+    return nullptr;
+  }
+  // What the user should know of how this folder was understood.
+  virtual std::vector<std::string> notes() const { return {}; }
 
   // nullptr when there is no such tensor.
   virtual const TensorInfo* find(std::string_view name) const = 0;

@@ -104,6 +104,7 @@ class MatrixResolver {
     for (size_t i = 0; i + 2 < weight.shape.size(); ++i) matrix.count *= weight.shape[i];
     matrix.rows = weight.shape[weight.shape.size() - 2];
     matrix.codes = weight.extent;
+    matrix.stride = weight.slice_stride;
     return matrix;
   }
 
@@ -139,6 +140,9 @@ class MatrixResolver {
       fail(ErrorCode::kCorrupt, *biases,
            fmt::format("{} should be as {}.scales, which is {}", shape_text(*biases), prefix_,
                        shape_text(scales)));
+    }
+    if (scales.slice_stride != weight.slice_stride || biases->slice_stride != weight.slice_stride) {
+      fail(ErrorCode::kCorrupt, weight, "its scales or biases lie in other records");
     }
     MatrixInfo matrix = start(weight);
     if (scales.shape.size() != weight.shape.size() || scales.shape.back() == 0 ||

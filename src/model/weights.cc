@@ -204,8 +204,11 @@ class Resolver {
     const Extent* whole[3] = {&info.codes, &info.scales, &info.biases};
     for (int p = 0; p < 3; ++p) {
       if (row_bytes[p] == 0) continue;
-      const uint64_t row = static_cast<uint64_t>(which * info.rows + first);
-      parts[p] = {whole[p]->file, whole[p]->offset + row * row_bytes[p],
+      const uint64_t stride =
+          info.stride > 0 ? info.stride : static_cast<uint64_t>(info.rows) * row_bytes[p];
+      parts[p] = {whole[p]->file,
+                  whole[p]->offset + static_cast<uint64_t>(which) * stride +
+                      static_cast<uint64_t>(first) * row_bytes[p],
                   static_cast<uint64_t>(rows) * row_bytes[p]};
     }
   }
