@@ -80,7 +80,7 @@ std::set<std::string> included_folders(const std::string& text) {
 const std::vector<std::string>& folder_order() {
   static const std::vector<std::string> order = {
       "base",    "text",  "terminal", "io",    "quant",   "format", "kernels", "limits",
-      "experts", "model", "engine",   "bench", "convert", "server", "cli"};
+      "experts", "model", "engine",   "bench", "convert", "http",   "server",  "cli"};
   return order;
 }
 
