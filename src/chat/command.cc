@@ -44,6 +44,18 @@ class Descriptor {
   int fd_;
 };
 
+// A program that does not read its input must not end us by SIGPIPE.
+class IgnoredSigpipe {
+ public:
+  IgnoredSigpipe() : before_(signal(SIGPIPE, SIG_IGN)) {}
+  ~IgnoredSigpipe() { signal(SIGPIPE, before_); }
+  IgnoredSigpipe(const IgnoredSigpipe&) = delete;
+  IgnoredSigpipe& operator=(const IgnoredSigpipe&) = delete;
+
+ private:
+  void (*before_)(int);
+};
+
 void make_pipe(Descriptor* read_end, Descriptor* write_end) {
   std::array<int, 2> ends{};
   if (pipe2(ends.data(), O_CLOEXEC) != 0) {
@@ -91,6 +103,7 @@ std::string CommandResult::text(const CommandLimits& limits) const {
 
 CommandResult run_command(const std::vector<std::string>& words, const std::string& input,
                           const CommandLimits& limits, const std::function<bool()>& stop) {
+  const IgnoredSigpipe ignored_sigpipe;
   std::vector<char*> argv;
   for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
   argv.push_back(nullptr);
