@@ -18,7 +18,7 @@ using ExpertKey = int32_t;
 
 constexpr int kParts = 9;  // gate, up, down; each with codes, scales, biases
 
-// The parts of one expert in the order above; plain formats leave scales and biases empty.
+// The parts of one expert in the order above; formats without scales and biases leave theirs empty.
 using ExpertParts = std::array<format::Extent, kParts>;
 
 // How one expert is read into a staging buffer: neighbouring parts share a read, and every read is

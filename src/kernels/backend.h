@@ -21,7 +21,7 @@ struct FileMatrix {
   int64_t rows = 0;  // outputs
   int64_t cols = 0;  // inputs
   const std::byte* codes = nullptr;
-  const std::byte* scales = nullptr;  // nullptr for plain formats
+  const std::byte* scales = nullptr;  // nullptr but for affine formats
   const std::byte* biases = nullptr;
 };
 

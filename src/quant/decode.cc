@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/half.h"
+#include "quant/blocks.h"
 
 namespace flashmoe::quant {
 
@@ -80,6 +81,14 @@ void unpack_codes(int bits, int64_t n, const std::byte* codes, uint8_t* out) {
 void decode_row(const Format& format, int64_t cols, const std::byte* codes, const std::byte* scales,
                 const std::byte* biases, float* out) {
   if (format.encoding == Encoding::kPlain) return widen(format.dtype, cols, codes, out);
+  if (format.encoding == Encoding::kBlocks) {
+    const BlockInfo& info = block_info(format.block);
+    CHECK(cols % info.inputs == 0);
+    for (int64_t i = 0; i < cols; i += info.inputs, codes += info.bytes) {
+      decode_block(format.block, codes, out + i);
+    }
+    return;
+  }
   CHECK(format.group > 0 && format.group % 32 == 0 && cols % format.group == 0);
   constexpr int64_t kBatch = 512;  // inputs unpacked at a time: a multiple of every group
   CHECK(kBatch % format.group == 0);

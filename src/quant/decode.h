@@ -18,7 +18,7 @@ void widen(DType type, int64_t n, const std::byte* values, float* out);
 void unpack_codes(int bits, int64_t n, const std::byte* codes, uint8_t* out);
 
 // out [cols]: kPlain widens; kAffine is code * scale + bias, the product and the sum each rounded
-// to float32. `scales` and `biases` are unused for kPlain.
+// to float32; kBlocks as quant/blocks.h says. `scales` and `biases` are for kAffine alone.
 void decode_row(const Format& format, int64_t cols, const std::byte* codes, const std::byte* scales,
                 const std::byte* biases, float* out);
 

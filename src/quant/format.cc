@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <iterator>
+
 #include "base/check.h"
 
 namespace flashmoe::quant {
@@ -23,6 +26,21 @@ constexpr DTypeRow kDTypes[] = {
     {DType::kF8E8M0, "F8_E8M0", 1}, {DType::kOther, "other", 0},
 };
 
+constexpr BlockInfo kBlockTypes[] = {
+    {BlockType::kQ4_0, "Q4_0", 32, 18},        {BlockType::kQ4_1, "Q4_1", 32, 20},
+    {BlockType::kQ5_0, "Q5_0", 32, 22},        {BlockType::kQ5_1, "Q5_1", 32, 24},
+    {BlockType::kQ8_0, "Q8_0", 32, 34},        {BlockType::kQ2_K, "Q2_K", 256, 84},
+    {BlockType::kQ3_K, "Q3_K", 256, 110},      {BlockType::kQ4_K, "Q4_K", 256, 144},
+    {BlockType::kQ5_K, "Q5_K", 256, 176},      {BlockType::kQ6_K, "Q6_K", 256, 210},
+    {BlockType::kIQ2_XXS, "IQ2_XXS", 256, 66}, {BlockType::kIQ2_XS, "IQ2_XS", 256, 74},
+    {BlockType::kIQ3_XXS, "IQ3_XXS", 256, 98}, {BlockType::kIQ1_S, "IQ1_S", 256, 50},
+    {BlockType::kIQ4_NL, "IQ4_NL", 32, 18},    {BlockType::kIQ3_S, "IQ3_S", 256, 110},
+    {BlockType::kIQ2_S, "IQ2_S", 256, 82},     {BlockType::kIQ4_XS, "IQ4_XS", 256, 136},
+    {BlockType::kIQ1_M, "IQ1_M", 256, 56},     {BlockType::kTQ1_0, "TQ1_0", 256, 54},
+    {BlockType::kTQ2_0, "TQ2_0", 256, 66},     {BlockType::kMXFP4, "MXFP4", 32, 17},
+    {BlockType::kNVFP4, "NVFP4", 64, 36},
+};
+
 const DTypeRow& row_of(DType type) {
   const DTypeRow& row = kDTypes[static_cast<size_t>(type)];
   CHECK(row.type == type);
@@ -34,22 +52,54 @@ const DTypeRow& row_of(DType type) {
 size_t dtype_bytes(DType type) { return row_of(type).bytes; }
 const char* dtype_name(DType type) { return row_of(type).name; }
 
+const BlockInfo& block_info(BlockType type) {
+  const auto* info = std::find_if(std::begin(kBlockTypes), std::end(kBlockTypes),
+                                  [type](const BlockInfo& i) { return i.type == type; });
+  CHECK(info != std::end(kBlockTypes));
+  return *info;
+}
+
+std::optional<BlockType> block_type(uint32_t gguf_id) {
+  for (const BlockInfo& info : kBlockTypes) {
+    if (static_cast<uint32_t>(info.type) == gguf_id) return info.type;
+  }
+  return std::nullopt;
+}
+
 size_t Format::code_bytes(int64_t cols) const {
-  if (encoding == Encoding::kPlain) return static_cast<size_t>(cols) * dtype_bytes(dtype);
-  return static_cast<size_t>(cols) * static_cast<size_t>(bits) / 8;
+  const auto n = static_cast<size_t>(cols);
+  switch (encoding) {
+    case Encoding::kPlain:
+      return n * dtype_bytes(dtype);
+    case Encoding::kAffine:
+      return n * static_cast<size_t>(bits) / 8;
+    case Encoding::kBlocks:
+      break;
+  }
+  const BlockInfo& info = block_info(block);
+  return n / static_cast<size_t>(info.inputs) * static_cast<size_t>(info.bytes);
 }
 
 size_t Format::scale_bytes(int64_t cols) const {
-  if (encoding == Encoding::kPlain) return 0;
+  if (encoding != Encoding::kAffine) return 0;
   return static_cast<size_t>(cols / group) * dtype_bytes(dtype);
 }
 
 double Format::bits_per_weight() const {
-  if (encoding == Encoding::kPlain) return 8.0 * static_cast<double>(dtype_bytes(dtype));
-  return bits + 16.0 * static_cast<double>(dtype_bytes(dtype)) / group;
+  switch (encoding) {
+    case Encoding::kPlain:
+      return 8.0 * static_cast<double>(dtype_bytes(dtype));
+    case Encoding::kAffine:
+      return bits + 16.0 * static_cast<double>(dtype_bytes(dtype)) / group;
+    case Encoding::kBlocks:
+      break;
+  }
+  const BlockInfo& info = block_info(block);
+  return 8.0 * info.bytes / info.inputs;
 }
 
 std::string Format::name() const {
+  if (encoding == Encoding::kBlocks) return block_info(block).name;
   if (encoding == Encoding::kAffine) return fmt::format("affine {}-bit g{}", bits, group);
   switch (dtype) {
     case DType::kF32:

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 namespace flashmoe::quant {
@@ -35,24 +36,65 @@ const char* dtype_name(DType type);  // "BF16"
 enum class Encoding {
   kPlain,   // one DType value per weight: F32, F16 or BF16
   kAffine,  // MLX affine: w = code * scale + bias, one scale and bias per group of a row
+  kBlocks,  // GGUF: a row is a run of blocks that hold their own codes and scales
 };
 
+// GGUF's types of blocks, numbered as in its files. What their bytes mean: quant/blocks.h.
+enum class BlockType : uint8_t {
+  kQ4_0 = 2,
+  kQ4_1 = 3,
+  kQ5_0 = 6,
+  kQ5_1 = 7,
+  kQ8_0 = 8,
+  kQ2_K = 10,
+  kQ3_K = 11,
+  kQ4_K = 12,
+  kQ5_K = 13,
+  kQ6_K = 14,
+  kIQ2_XXS = 16,
+  kIQ2_XS = 17,
+  kIQ3_XXS = 18,
+  kIQ1_S = 19,
+  kIQ4_NL = 20,
+  kIQ3_S = 21,
+  kIQ2_S = 22,
+  kIQ4_XS = 23,
+  kIQ1_M = 29,
+  kTQ1_0 = 34,
+  kTQ2_0 = 35,
+  kMXFP4 = 39,
+  kNVFP4 = 40,
+};
+
+struct BlockInfo {
+  BlockType type;
+  const char* name;  // "Q4_K"
+  int inputs;        // of a block
+  int bytes;         // of a block
+};
+
+const BlockInfo& block_info(BlockType type);
+std::optional<BlockType> block_type(uint32_t gguf_id);  // nullopt: no type of blocks
+
 // The format of one matrix. A row of `cols` weights is stored in up to three parts (codes, scales,
-// biases), each row-major; all rows are alike.
+// biases), each row-major; all rows are alike. Plain formats and blocks have the first part only.
 struct Format {
   Encoding encoding = Encoding::kPlain;
   DType dtype = DType::kF32;  // kPlain: the element; kAffine: type of scales and biases
   int bits = 0;               // kAffine: 2, 3, 4, 5, 6 or 8
   int group = 0;              // kAffine: 32, 64 or 128 inputs share a scale and a bias
+  BlockType block = {};       // kBlocks: the type of block; the fields above are unused
 
+  static Format of_blocks(BlockType type) { return {Encoding::kBlocks, DType::kF32, 0, 0, type}; }
   bool operator==(const Format&) const = default;
 
-  // Bytes of one row's part. `cols` must be a multiple of `group`, and cols * bits of 32.
+  // Bytes of one row's part. `cols` must be a multiple of `group`, and cols * bits of 32; or of the
+  // inputs of a block.
   size_t code_bytes(int64_t cols) const;
-  size_t scale_bytes(int64_t cols) const;  // the biases take as many again; 0 for kPlain
+  size_t scale_bytes(int64_t cols) const;  // the biases take as many again; 0 but for kAffine
   size_t row_bytes(int64_t cols) const { return code_bytes(cols) + 2 * scale_bytes(cols); }
   double bits_per_weight() const;
-  std::string name() const;  // "bf16", "affine 4-bit g64"
+  std::string name() const;  // "bf16", "affine 4-bit g64", "Q4_K"
 };
 
 }  // namespace flashmoe::quant

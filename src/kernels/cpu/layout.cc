@@ -180,6 +180,7 @@ void prepare_plain(const FileMatrix& source, int64_t row, int count, std::byte* 
 }  // namespace
 
 bool has_layout(const Format& format) {
+  if (format.encoding == Encoding::kBlocks) return false;
   if (format.dtype != DType::kF32 && format.dtype != DType::kF16 && format.dtype != DType::kBf16) {
     return false;
   }
