@@ -1,5 +1,6 @@
 #include "format/checkpoint.h"
 
+#include "format/gguf_checkpoint.h"
 #include "format/safetensors_folder.h"
 
 namespace flashmoe::format {
@@ -16,8 +17,8 @@ std::vector<Extent> contiguous_extents(const TensorInfo& tensor) {
   return slices;
 }
 
-std::unique_ptr<Checkpoint> Checkpoint::open(const std::string& folder) {
-  return open_safetensors_folder(folder);
+std::unique_ptr<Checkpoint> Checkpoint::open(const std::string& path) {
+  return is_gguf(path) ? open_gguf(path) : open_safetensors_folder(path);
 }
 
 }  // namespace flashmoe::format

@@ -52,15 +52,17 @@ struct MatrixInfo {
 
 class Checkpoint {
  public:
-  // Opens a folder in Hugging Face layout: config.json and *.safetensors. Reads the headers only.
-  // Throws Error with file and tensor for whatever is missing, half-downloaded, damaged or
-  // contradictory. A tensor of an unsupported type is no obstacle before find_matrix asks for it.
-  static std::unique_ptr<Checkpoint> open(const std::string& folder);
+  // Opens a folder in Hugging Face layout, config.json and *.safetensors, or a .gguf file (any part
+  // of a split one, which brings the others along). Reads the headers only. Throws Error with file
+  // and tensor for whatever is missing, half-downloaded, damaged or contradictory. A tensor of an
+  // unsupported type is no obstacle before find_matrix asks for it.
+  static std::unique_ptr<Checkpoint> open(const std::string& path);
   virtual ~Checkpoint() = default;
 
-  virtual const std::string& path() const = 0;                 // the folder
-  virtual const std::vector<std::string>& files() const = 0;   // paths of the weight files
-  virtual const nlohmann::json& config() const = 0;            // config.json
+  virtual const std::string& path() const = 0;  // the folder; of GGUF, the (first) file
+  virtual const std::vector<std::string>& files() const = 0;  // paths of the weight files
+  // config.json; of GGUF, the metadata by key ("qwen3moe.block_count").
+  virtual const nlohmann::json& config() const = 0;
   virtual const std::vector<TensorInfo>& tensors() const = 0;  // sorted by name
 
   // nullptr where the format has no records: the file's bytes are its content.

@@ -104,7 +104,7 @@ json read_json_file(const std::string& path) {
 }
 
 std::string brief(const json& value) {
-  std::string text = value.dump(-1, ' ', /*ensure_ascii=*/true);
+  std::string text = value.dump(-1, ' ', /*ensure_ascii=*/true, json::error_handler_t::replace);
   if (text.size() > 60) text.replace(57, std::string::npos, "...");
   return text;
 }

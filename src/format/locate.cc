@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "format/gguf_checkpoint.h"
 #include "format/input_file.h"
 
 namespace flashmoe::format {
@@ -92,6 +93,38 @@ std::optional<fs::path> find_snapshot(const fs::path& repository) {
   return newest;
 }
 
+// The models in a folder's .gguf files: a split one by its first part; without those for images.
+std::vector<fs::path> gguf_models(const fs::path& folder) {
+  std::vector<fs::path> models;
+  for (const fs::path& entry : entries(folder)) {
+    if (!is_gguf(entry.string()) || entry.filename().string().starts_with("mmproj")) continue;
+    const fs::path first = first_gguf_part(entry.string());
+    if (models.empty() || models.back() != first) models.push_back(first);
+  }
+  return models;
+}
+
+bool has_safetensors(const fs::path& folder) {
+  const std::vector<fs::path> files = entries(folder);
+  return std::any_of(files.begin(), files.end(), [](const fs::path& file) {
+    return file.filename().string().find(".safetensors") != std::string::npos;
+  });
+}
+
+// The model in a folder; nothing when there is none.
+std::optional<std::string> find_in_folder(const fs::path& folder) {
+  const bool has_config = is_there(folder / "config.json");
+  if (has_config && has_safetensors(folder)) return folder.string();
+  const std::vector<fs::path> models = gguf_models(folder);
+  if (models.size() > 1) {
+    throw_error(ErrorCode::kUsage, "{}: holds {} models; name one of the files, such as {}",
+                folder.string(), models.size(), models.front().string());
+  }
+  if (models.size() == 1) return models.front().string();
+  if (has_config) return folder.string();
+  return std::nullopt;
+}
+
 std::string locate_repository(const std::string& name, const Environment& environment) {
   std::string folder_name = "models--" + name;
   folder_name.replace(folder_name.find('/'), 1, "--");
@@ -103,24 +136,19 @@ std::string locate_repository(const std::string& name, const Environment& enviro
                 name, cache.string(), name);
   }
   const std::optional<fs::path> snapshot = find_snapshot(repository);
-  if (!snapshot || !is_there(*snapshot / "config.json")) {
+  const std::optional<std::string> model = snapshot ? find_in_folder(*snapshot) : std::nullopt;
+  if (!model) {
     throw_error(ErrorCode::kNotFound,
                 "{}: its download to {} did not finish; finish it with: hf download {}", name,
                 repository.string(), name);
   }
-  return snapshot->string();
-}
-
-[[noreturn]] void refuse_gguf(const fs::path& path) {
-  throw_error(ErrorCode::kUnsupported,
-              "{}: GGUF files are not supported; name a folder with config.json and *.safetensors",
-              path.string());
+  return *model;
 }
 
 std::string locate_in_folder(const fs::path& folder) {
-  if (is_there(folder / "config.json")) return folder.string();
-  if (const auto snapshot = find_snapshot(folder); snapshot && is_there(*snapshot / "config.json")) {
-    return snapshot->string();
+  if (const auto model = find_in_folder(folder)) return *model;
+  if (const auto snapshot = find_snapshot(folder)) {
+    if (const auto model = find_in_folder(*snapshot)) return *model;
   }
   for (const fs::path& entry : entries(folder)) {
     if (is_there(entry / "config.json")) {
@@ -128,12 +156,9 @@ std::string locate_in_folder(const fs::path& folder) {
                   entry.string());
     }
   }
-  for (const fs::path& entry : entries(folder)) {
-    if (entry.extension() == ".gguf") refuse_gguf(entry);
-  }
   throw_error(ErrorCode::kNotFound,
               "{}: has no config.json; name the folder of a model, with config.json and "
-              "*.safetensors",
+              "*.safetensors, or a .gguf file",
               folder.string());
 }
 
@@ -152,16 +177,18 @@ std::string locate_model(const std::string& name, const Environment& environment
   const fs::path path(name);
   if (is_folder(path)) return locate_in_folder(path);
   if (is_there(path)) {
-    if (path.extension() == ".gguf") refuse_gguf(path);
+    if (is_gguf(name)) return first_gguf_part(name);
     const std::string parent = path.parent_path().string();
-    throw_error(ErrorCode::kUsage, "{}: is a file; name the folder that it is in: {}", name,
+    throw_error(ErrorCode::kUsage,
+                "{}: is a file, but not .gguf; name the folder that it is in: {}", name,
                 parent.empty() ? "." : parent);
   }
   if (is_repository_name(name)) return locate_repository(name, environment);
-  throw_error(ErrorCode::kNotFound,
-              "{}: no such folder; name a folder with config.json, or org/name of a model in the "
-              "Hugging Face cache",
-              name);
+  throw_error(
+      ErrorCode::kNotFound,
+      "{}: no such folder or file; name a folder with config.json, a .gguf file, or org/name "
+      "of a model in the Hugging Face cache",
+      name);
 }
 
 }  // namespace flashmoe::format

@@ -1,5 +1,5 @@
-// From what a user calls a model to its folder. Owns the rules of the Hugging Face cache; opens no
-// weights and fetches nothing.
+// From what a user calls a model to its folder or GGUF file. Owns the rules of the Hugging Face
+// cache; opens no weights and fetches nothing.
 #pragma once
 
 #include <functional>
@@ -12,8 +12,10 @@ namespace flashmoe::format {
 using Environment = std::function<std::optional<std::string>(const std::string& name)>;
 Environment process_environment();
 
-// The folder, with a config.json, that `name` stands for: a folder, or `org/name` in the local
-// Hugging Face cache. Throws Error kNotFound, kUsage or kUnsupported with what to do instead.
+// What `name` stands for, as Checkpoint::open takes it: a folder with config.json and
+// *.safetensors, or a .gguf file (the first part of a split one). `name` is such a folder, a .gguf
+// file, a folder with the .gguf files of one model, or `org/name` in the local Hugging Face cache.
+// Throws Error kNotFound or kUsage with what to do instead.
 std::string locate_model(const std::string& name, const Environment& environment);
 
 }  // namespace flashmoe::format

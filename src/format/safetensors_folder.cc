@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "format/json_file.h"
 #include "format/matrix.h"
+#include "format/part_names.h"
 #include "format/quantization.h"
 #include "format/safetensors_header.h"
 
@@ -58,51 +59,6 @@ WeightMap read_index(const std::string& index_path) {
   return map;
 }
 
-// "model-00002-of-00005.safetensors": the text before the number, the number, how many.
-struct ShardNumber {
-  std::string stem;
-  std::string count_text;  // "00005"
-  int number = 0;
-  int count = 0;
-};
-
-std::optional<ShardNumber> parse_shard_number(const std::string& name) {
-  constexpr size_t kDigits = 5;
-  const size_t of = name.rfind("-of-");
-  if (of == std::string::npos || of < kDigits + 1) return std::nullopt;
-  ShardNumber result;
-  result.stem = name.substr(0, of - kDigits);
-  result.count_text = name.substr(of + 4, kDigits);
-  const std::string number_text = name.substr(of - kDigits, kDigits);
-  for (const std::string& text : {number_text, result.count_text}) {
-    if (text.size() != kDigits ||
-        !std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; })) {
-      return std::nullopt;
-    }
-  }
-  result.number = std::stoi(number_text);
-  result.count = std::stoi(result.count_text);
-  return result;
-}
-
-// Throws for the shards in `names` that are not there.
-void check_present(const fs::path& folder, const std::vector<std::string>& names) {
-  std::vector<std::string> missing;
-  bool downloading = false;
-  std::error_code ignored;
-  for (const std::string& name : names) {
-    if (fs::exists(folder / name, ignored)) continue;
-    missing.push_back(name);
-    downloading = downloading || fs::exists(folder / (name + ".incomplete"), ignored);
-  }
-  if (missing.empty()) return;
-  throw_error(
-      ErrorCode::kNotFound, "{}: {} of the model's {} weight files {} missing ({}{}){}",
-      folder.string(), missing.size(), names.size(), missing.size() == 1 ? "is" : "are",
-      missing.front(), missing.size() > 1 ? ", ..." : "",
-      downloading ? "; the download did not finish, start it again" : "; download it again");
-}
-
 // The weight files of a folder without index: model.safetensors, else every *.safetensors; those
 // that count themselves must all be there.
 std::vector<std::string> list_shards(const fs::path& folder) {
@@ -128,13 +84,8 @@ std::vector<std::string> list_shards(const fs::path& folder) {
                            : "");
   }
   std::sort(names.begin(), names.end());
-  if (const auto first = parse_shard_number(names.front())) {
-    std::vector<std::string> expected;
-    for (int i = 1; i <= first->count; ++i) {
-      expected.push_back(
-          fmt::format("{}{:05}-of-{}.safetensors", first->stem, i, first->count_text));
-    }
-    check_present(folder, expected);
+  if (const auto first = parse_part_name(names.front(), ".safetensors")) {
+    check_parts_present(folder.string(), first->all());
   }
   return names;
 }
@@ -157,7 +108,7 @@ class SafetensorsFolder : public Checkpoint {
       for (const auto& [tensor, shard] : map) names.push_back(shard);
       std::sort(names.begin(), names.end());
       names.erase(std::unique(names.begin(), names.end()), names.end());
-      check_present(folder, names);
+      check_parts_present(folder, names);
       read_headers(names);
       check_index(index_path, map);
     } else {

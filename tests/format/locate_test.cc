@@ -31,14 +31,47 @@ TEST(Locate, PointsToTheFolderOfAFile) {
   const TempFolder folder;
   folder.write("m/config.json", "{}");
   folder.write("m/model.safetensors", "x");
-  folder.write("m/a.gguf", "x");
   for (const std::string file : {"m/config.json", "m/model.safetensors"}) {
     expect_error(ErrorCode::kUsage,
                  {folder.file(file), "name the folder that it is in: " + folder.file("m")},
                  [&] { locate_model(folder.file(file), with({})); });
   }
-  expect_error(ErrorCode::kUnsupported, {folder.file("m/a.gguf"), "GGUF"},
-               [&] { locate_model(folder.file("m/a.gguf"), with({})); });
+}
+
+TEST(Locate, TakesGgufFiles) {
+  const TempFolder folder;
+  folder.write("m/a.gguf", "x");
+  EXPECT_EQ(locate_model(folder.file("m/a.gguf"), with({})), folder.file("m/a.gguf"));
+  EXPECT_EQ(locate_model(folder.file("m"), with({})), folder.file("m/a.gguf"));
+  // Not a model of its own; and a config.json beside it changes nothing.
+  folder.write("m/mmproj-F16.gguf", "x");
+  folder.write("m/config.json", "{}");
+  EXPECT_EQ(locate_model(folder.file("m"), with({})), folder.file("m/a.gguf"));
+  folder.write("m/b.gguf", "x");
+  expect_error(ErrorCode::kUsage, {folder.file("m"), "2 models", folder.file("m/a.gguf")},
+               [&] { locate_model(folder.file("m"), with({})); });
+  folder.write("m/model.safetensors", "x");
+  EXPECT_EQ(locate_model(folder.file("m"), with({})), folder.file("m"));
+}
+
+TEST(Locate, TakesAnyPartOfASplitGguf) {
+  const TempFolder folder;
+  const std::string first = folder.file("m/x-00001-of-00003.gguf");
+  folder.write("m/x-00001-of-00003.gguf", "x");
+  folder.write("m/x-00002-of-00003.gguf", "x");
+  folder.write("m/x-00003-of-00003.gguf", "x");
+  EXPECT_EQ(locate_model(folder.file("m"), with({})), first);
+  EXPECT_EQ(locate_model(folder.file("m/x-00002-of-00003.gguf"), with({})), first);
+  EXPECT_EQ(locate_model(first, with({})), first);
+}
+
+TEST(Locate, FindsGgufInTheCache) {
+  const TempFolder folder;
+  const Environment environment = with({{"HF_HUB_CACHE", folder.path()}});
+  folder.write("models--o--m/snapshots/a/x.gguf", "x");
+  EXPECT_EQ(locate_model("o/m", environment), folder.file("models--o--m/snapshots/a/x.gguf"));
+  EXPECT_EQ(locate_model(folder.file("models--o--m"), with({})),
+            folder.file("models--o--m/snapshots/a/x.gguf"));
 }
 
 TEST(Locate, HelpsWithFoldersThatAreNoModel) {
@@ -46,9 +79,6 @@ TEST(Locate, HelpsWithFoldersThatAreNoModel) {
   folder.write("empty/readme.txt", "");
   expect_error(ErrorCode::kNotFound, {folder.file("empty"), "no config.json"},
                [&] { locate_model(folder.file("empty"), with({})); });
-  folder.write("gguf/a.gguf", "");
-  expect_error(ErrorCode::kUnsupported, {folder.file("gguf/a.gguf"), "GGUF"},
-               [&] { locate_model(folder.file("gguf"), with({})); });
   folder.write("outer/inner/config.json", "{}");
   expect_error(ErrorCode::kNotFound,
                {folder.file("outer"), "did you mean " + folder.file("outer/inner")},
