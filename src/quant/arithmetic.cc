@@ -43,9 +43,13 @@ int32_t sum(const int8_t* codes, int n) {
   return total;
 }
 
-float sum_of_32(const float* x) {
+template <int kInputs>
+float sum_in_lanes(const float* x) {
   float s[8];
-  for (int l = 0; l < 8; ++l) s[l] = ((x[l] + x[l + 8]) + x[l + 16]) + x[l + 24];
+  for (int l = 0; l < 8; ++l) s[l] = x[l];
+  for (int i = 8; i < kInputs; i += 8) {
+    for (int l = 0; l < 8; ++l) s[l] += x[i + l];
+  }
   for (int l = 0; l < 4; ++l) s[l] += s[l + 4];
   return (s[0] + s[2]) + (s[1] + s[3]);
 }
@@ -77,11 +81,72 @@ float dot_affine(const AffineRow& w, int64_t cols, const Row& x) {
   return acc;
 }
 
+// What the minima of a block's frame are multiplied with: the sums of its pieces.
+const float* sums_of_pieces(const Int8Row& x, int piece) {
+  return piece == 16 ? x.scaled16 : x.scaled32;
+}
+const float* sums_of_pieces(const FloatRow& x, int piece) {
+  return piece == 16 ? x.sums16 : x.sums32;
+}
+
+// The dot of inputs [at, at + window) of a block, in its scale.
+float add_window(float acc, const BlockShape& shape, const Block& block, int at, int window,
+                 const Int8Row& x, int64_t begin) {
+  int32_t total = 0;
+  for (int i = at; i < at + window; ++i) {
+    total += block.sub_scales[i / shape.piece] * (block.values[i] * x.codes[begin + i]);
+  }
+  const float value = block.scales[at / shape.frame] * static_cast<float>(total);
+  return std::fma(x.scales[(begin + at) / kBlock], value, acc);
+}
+
+float add_window(float acc, const BlockShape& shape, const Block& block, int at, int window,
+                 const FloatRow& x, int64_t begin) {
+  float total = 0;
+  for (int i = at; i < at + window; i += shape.piece) {
+    const float product = dot_in_chains(block.values + i, shape.piece, x.values + begin + i);
+    total = std::fma(static_cast<float>(block.sub_scales[i / shape.piece]), product, total);
+  }
+  return std::fma(block.scales[at / shape.frame], total, acc);
+}
+
+template <typename Row>
+float add_frames(float acc, const BlockShape& shape, const Block& block, const Row& x,
+                 int64_t begin) {
+  const int window = std::min<int>(shape.frame, kBlock);
+  for (int frame = 0; frame < shape.inputs; frame += shape.frame) {
+    if (shape.minima) {
+      const float* sums = sums_of_pieces(x, shape.piece) + begin / shape.piece;
+      float total = 0;
+      for (int p = frame / shape.piece; p < (frame + shape.frame) / shape.piece; ++p) {
+        total = std::fma(static_cast<float>(block.sub_mins[p]), sums[p], total);
+      }
+      acc = std::fma(block.biases[frame / shape.frame], total, acc);
+    }
+    for (int at = frame; at < frame + shape.frame; at += window) {
+      acc = add_window(acc, shape, block, at, window, x, begin);
+    }
+  }
+  return acc;
+}
+
+template <typename Row>
+float dot_blocks(BlockType type, const std::byte* blocks, int64_t cols, const Row& x) {
+  const BlockShape shape = block_shape(type);
+  Block block;
+  float acc = 0;
+  for (int64_t i = 0; i < cols; i += shape.inputs, blocks += block_info(type).bytes) {
+    unpack_block(type, blocks, &block);
+    acc = add_frames(acc, shape, block, x, i);
+  }
+  return acc;
+}
+
 }  // namespace
 
 size_t int8_row_bytes(int64_t cols) {
   const size_t blocks = static_cast<size_t>(blocks_of(cols));
-  return (blocks * (kBlock + 4 * sizeof(float)) + 63) / 64 * 64;
+  return (blocks * (kBlock + 16 * sizeof(float)) + 63) / 64 * 64;
 }
 
 void round_row(const float* x, int64_t cols, std::byte* row) {
@@ -90,19 +155,32 @@ void round_row(const float* x, int64_t cols, std::byte* row) {
   float* scales = reinterpret_cast<float*>(row + blocks * kBlock);
   float* sums64 = scales + blocks;
   float* sums32 = sums64 + blocks;
+  float* scaled32 = sums32 + 2 * blocks;
+  float* scaled16 = scaled32 + 2 * blocks;
+  int32_t* minus32 = reinterpret_cast<int32_t*>(scaled16 + 4 * blocks);
+  int32_t* minus16 = minus32 + 2 * blocks;
   float buffer[kBlock];
   for (int64_t b = 0; b < blocks; ++b, codes += kBlock) {
     scales[b] = round_block(padded(x + b * kBlock, cols - b * kBlock, buffer), codes);
-    const int32_t low = sum(codes, 32), high = sum(codes + 32, 32);
-    sums32[2 * b] = static_cast<float>(low);
-    sums32[2 * b + 1] = static_cast<float>(high);
-    sums64[b] = static_cast<float>(low + high);
+    for (int64_t half = 2 * b; half < 2 * b + 2; ++half) {
+      int32_t total = 0;
+      for (int64_t quarter = 2 * half; quarter < 2 * half + 2; ++quarter) {
+        const int32_t part = sum(codes + (quarter - 4 * b) * 16, 16);
+        minus16[quarter] = -part;
+        scaled16[quarter] = scales[b] * static_cast<float>(part);
+        total += part;
+      }
+      minus32[half] = -total;
+      scaled32[half] = scales[b] * static_cast<float>(total);
+      sums32[half] = static_cast<float>(total);
+    }
+    sums64[b] = sums32[2 * b] + sums32[2 * b + 1];
   }
 }
 
 size_t float_row_bytes(int64_t cols) {
   const size_t blocks = static_cast<size_t>(blocks_of(cols));
-  return (blocks * (kBlock + 3) * sizeof(float) + 63) / 64 * 64;
+  return (blocks * (kBlock + 7) * sizeof(float) + 63) / 64 * 64;
 }
 
 void load_row(const float* x, int64_t cols, std::byte* row) {
@@ -110,11 +188,13 @@ void load_row(const float* x, int64_t cols, std::byte* row) {
   float* values = reinterpret_cast<float*>(row);
   float* sums64 = values + blocks * kBlock;
   float* sums32 = sums64 + blocks;
+  float* sums16 = sums32 + 2 * blocks;
   std::fill(std::copy_n(x, cols, values), sums64, 0.0f);
   for (int64_t b = 0; b < blocks; ++b) {
-    sums32[2 * b] = sum_of_32(values + b * kBlock);
-    sums32[2 * b + 1] = sum_of_32(values + b * kBlock + 32);
+    sums32[2 * b] = sum_in_lanes<32>(values + b * kBlock);
+    sums32[2 * b + 1] = sum_in_lanes<32>(values + b * kBlock + 32);
     sums64[b] = sums32[2 * b] + sums32[2 * b + 1];
+    for (int i = 0; i < 4; ++i) sums16[4 * b + i] = sum_in_lanes<16>(values + b * kBlock + 16 * i);
   }
 }
 
@@ -136,6 +216,22 @@ float add_piece(float acc, const uint8_t* codes, float scale, float bias, int64_
 
 float add_block(float acc, const float* weights, int64_t n, const FloatRow& x, int64_t begin) {
   return acc + dot_in_chains(weights, n, x.values + begin);
+}
+
+float add_block(float acc, const BlockShape& shape, const Block& block, const Int8Row& x,
+                int64_t begin) {
+  return add_frames(acc, shape, block, x, begin);
+}
+float add_block(float acc, const BlockShape& shape, const Block& block, const FloatRow& x,
+                int64_t begin) {
+  return add_frames(acc, shape, block, x, begin);
+}
+
+float dot(BlockType type, const std::byte* blocks, int64_t cols, const Int8Row& x) {
+  return dot_blocks(type, blocks, cols, x);
+}
+float dot(BlockType type, const std::byte* blocks, int64_t cols, const FloatRow& x) {
+  return dot_blocks(type, blocks, cols, x);
 }
 
 float dot(const AffineRow& w, int64_t cols, const Int8Row& x) { return dot_affine(w, cols, x); }

@@ -12,10 +12,22 @@
 //                    acc = acc + fma(w_scale, dot, w_bias * X), X the sum of the activations
 //   plain x float:   the same chains over fma(weight, x, chain); acc = acc + dot
 // Affine groups are 32, 64 or 128 inputs, and cols is a multiple of the group.
+//
+// Blocks (quant/blocks.h) take their frames in order, all with fma():
+//   with minima      t = 0; t = fma(sub_min, x_sum, t) over the pieces of the frame in order, where
+//                    x_sum is x_scale * S of the piece, rounded (int8), or X (float);
+//                    acc = fma(bias, t, acc)
+//   blocks x int8    in windows of min(frame, 64) inputs: I = exact int32 sum, over the window's
+//                    pieces, of sub_scale * D, with D the exact sum of value * activation;
+//                    acc = fma(x_scale, scale * I, acc)
+//   blocks x float   in the same windows: f = 0; f = fma(sub_scale, dot, f) over the pieces, dot in
+//                    four chains over fma(value, x, chain); acc = fma(scale, f, acc)
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+
+#include "quant/blocks.h"
 
 namespace flashmoe::quant {
 
@@ -29,6 +41,11 @@ struct Int8Row {
   const float* scales;  // [blocks]
   const float* sums64;  // [blocks], sum of the codes of a block
   const float* sums32;  // [2 * blocks], of half a block
+  // For the pieces of GGUF's blocks:
+  const int32_t* minus32;  // [2 * blocks], minus the sum of 32 codes
+  const int32_t* minus16;  // [4 * blocks], of 16
+  const float* scaled32;   // [2 * blocks], scale * sum of 32 codes, rounded
+  const float* scaled16;   // [4 * blocks], of 16
 };
 
 size_t int8_row_bytes(int64_t cols);                           // a multiple of 64
@@ -36,16 +53,26 @@ void round_row(const float* x, int64_t cols, std::byte* row);  // row: aligned t
 inline Int8Row int8_row(const std::byte* row, int64_t cols) {
   const int64_t blocks = (cols + kBlock - 1) / kBlock;
   const float* scales = reinterpret_cast<const float*>(row + blocks * kBlock);
-  return {reinterpret_cast<const int8_t*>(row), scales, scales + blocks, scales + 2 * blocks};
+  const float* scaled32 = scales + 4 * blocks;
+  const int32_t* minus32 = reinterpret_cast<const int32_t*>(scaled32 + 6 * blocks);
+  return {reinterpret_cast<const int8_t*>(row),
+          scales,
+          scales + blocks,
+          scales + 2 * blocks,
+          minus32,
+          minus32 + 2 * blocks,
+          scaled32,
+          scaled32 + 2 * blocks};
 }
 
 // An activation row as it is, with its sums: of 32 inputs, s[l] = ((x[l] + x[l+8]) + x[l+16]) +
 // x[l+24] for l = 0..7, then s[l] += s[l+4] for l = 0..3, then (s[0] + s[2]) + (s[1] + s[3]);
-// of 64, the sum of its halves.
+// of 16, the same from s[l] = x[l] + x[l+8]; of 64, the sum of its halves.
 struct FloatRow {
   const float* values;  // [cols], zeros up to a multiple of 64
   const float* sums64;  // [blocks]
   const float* sums32;  // [2 * blocks]
+  const float* sums16;  // [4 * blocks]
 };
 
 size_t float_row_bytes(int64_t cols);
@@ -54,7 +81,7 @@ inline FloatRow float_row(const std::byte* row, int64_t cols) {
   const int64_t blocks = (cols + kBlock - 1) / kBlock;
   const float* values = reinterpret_cast<const float*>(row);
   const float* sums64 = values + blocks * kBlock;
-  return {values, sums64, sums64 + blocks};
+  return {values, sums64, sums64 + blocks, sums64 + 3 * blocks};
 }
 
 // One weight row, unpacked.
@@ -68,6 +95,8 @@ struct AffineRow {
 float dot(const AffineRow& w, int64_t cols, const Int8Row& x);
 float dot(const AffineRow& w, int64_t cols, const FloatRow& x);
 float dot(const float* w, int64_t cols, const FloatRow& x);
+float dot(BlockType type, const std::byte* blocks, int64_t cols, const Int8Row& x);
+float dot(BlockType type, const std::byte* blocks, int64_t cols, const FloatRow& x);
 
 // One piece each: the new accumulator. Inputs [begin, begin + piece); `codes` and `weights` point
 // to the piece's first.
@@ -77,5 +106,9 @@ float add_piece(float acc, const uint8_t* codes, float scale, float bias, int64_
 float add_piece(float acc, const uint8_t* codes, float scale, float bias, int64_t piece,
                 const FloatRow& x, int64_t begin);
 float add_block(float acc, const float* weights, int64_t n, const FloatRow& x, int64_t begin);
+float add_block(float acc, const BlockShape& shape, const Block& block, const Int8Row& x,
+                int64_t begin);
+float add_block(float acc, const BlockShape& shape, const Block& block, const FloatRow& x,
+                int64_t begin);
 
 }  // namespace flashmoe::quant

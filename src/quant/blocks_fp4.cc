@@ -4,25 +4,10 @@
 
 namespace flashmoe::quant {
 
-// Half of 2^(exponent - 127), since the values are doubled.
-float half_of_e8m0(uint8_t exponent) {
-  const uint32_t bits = exponent < 2 ? 0x00200000u << exponent : (uint32_t{exponent} - 1) << 23;
-  return std::bit_cast<float>(bits);
-}
-
-// Half of an E4M3 value without its sign; the NaN counts as 0.
-float half_of_e4m3(uint8_t code) {
-  if (code == 0x7f) return 0;
-  const int exponent = code >> 3 & 15, mantissa = code & 7;
-  if (exponent == 0) return static_cast<float>(mantissa) * 0x1p-10f;
-  return std::bit_cast<float>(static_cast<uint32_t>(exponent - 8 + 127) << 23 |
-                              static_cast<uint32_t>(mantissa) << 20);
-}
-
 // [scale, E8M0] [codes: 16]; input i < 16 has the low half of byte i, input 16 + i its high half.
 void unpack_mxfp4(const uint8_t* bytes, Block* block) {
   set_sub_scales(1, block);
-  block->scales[0] = half_of_e8m0(bytes[0]);
+  block->scales[0] = kHalfE8m0.entries[bytes[0]];
   for (int i = 0; i < 16; ++i) {
     block->values[i] = kFp4Values[bytes[1 + i] & 15];
     block->values[16 + i] = kFp4Values[bytes[1 + i] >> 4];
@@ -33,7 +18,7 @@ void unpack_mxfp4(const uint8_t* bytes, Block* block) {
 void unpack_nvfp4(const uint8_t* bytes, Block* block) {
   set_sub_scales(4, block);
   for (int p = 0; p < 4; ++p) {
-    block->scales[p] = half_of_e4m3(bytes[p]);
+    block->scales[p] = kHalfE4m3.entries[bytes[p]];
     const uint8_t* codes = bytes + 4 + 8 * p;
     for (int i = 0; i < 8; ++i) {
       block->values[16 * p + i] = kFp4Values[codes[i] & 15];

@@ -35,7 +35,7 @@ void unpack_iq2_xxs(const uint8_t* bytes, Block* block) {
     const uint32_t word = load32(piece + 4);
     block->sub_scales[p] = odd_scale(static_cast<int>(word >> 28));
     for (int e = 0; e < 4; ++e) {
-      put8(kIq2XxsBook[piece[e]], eight_signs(word >> (7 * e) & 127),
+      put8(kIq2XxsBook.entries[piece[e]], eight_signs(word >> (7 * e) & 127),
            block->values + 32 * p + 8 * e);
     }
   }
@@ -47,7 +47,7 @@ void unpack_iq2_xs(const uint8_t* bytes, Block* block) {
   unpack_odd_scales(bytes + 66, 16, block);
   for (int e = 0; e < 32; ++e) {
     const uint32_t code = load16(bytes + 2 + 2 * e);
-    put8(kIq2XsBook[code & 511], eight_signs(code >> 9), block->values + 8 * e);
+    put8(kIq2XsBook.entries[code & 511], eight_signs(code >> 9), block->values + 8 * e);
   }
 }
 
@@ -57,7 +57,7 @@ void unpack_iq2_s(const uint8_t* bytes, Block* block) {
   unpack_odd_scales(bytes + 74, 16, block);
   for (int e = 0; e < 32; ++e) {
     const uint32_t high = bytes[66 + e / 4] >> (e % 4 * 2) & 3;
-    put8(kIq2SBook[bytes[2 + e] | high << 8], bytes[34 + e], block->values + 8 * e);
+    put8(kIq2SBook.entries[bytes[2 + e] | high << 8], bytes[34 + e], block->values + 8 * e);
   }
 }
 
@@ -69,8 +69,8 @@ void unpack_iq3_xxs(const uint8_t* bytes, Block* block) {
     block->sub_scales[p] = odd_scale(static_cast<int>(word >> 28));
     for (int e = 0; e < 4; ++e) {
       const uint8_t* pair = bytes + 2 + 8 * p + 2 * e;
-      put8(kIq3XxsBook[pair[0]], kIq3XxsBook[pair[1]], eight_signs(word >> (7 * e) & 127),
-           block->values + 32 * p + 8 * e);
+      put8(kIq3XxsBook.entries[pair[0]], kIq3XxsBook.entries[pair[1]],
+           eight_signs(word >> (7 * e) & 127), block->values + 32 * p + 8 * e);
     }
   }
 }
@@ -81,8 +81,9 @@ void unpack_iq3_s(const uint8_t* bytes, Block* block) {
   unpack_odd_scales(bytes + 106, 8, block);
   for (int e = 0; e < 32; ++e) {
     const uint32_t high = bytes[66 + e / 4] >> (e % 4 * 2);
-    put8(kIq3SBook[bytes[2 + 2 * e] | (high & 1) << 8],
-         kIq3SBook[bytes[3 + 2 * e] | (high & 2) << 7], bytes[74 + e], block->values + 8 * e);
+    put8(kIq3SBook.entries[bytes[2 + 2 * e] | (high & 1) << 8],
+         kIq3SBook.entries[bytes[3 + 2 * e] | (high & 2) << 7], bytes[74 + e],
+         block->values + 8 * e);
   }
 }
 

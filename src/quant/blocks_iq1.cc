@@ -24,7 +24,7 @@ void unpack_iq1_s(const uint8_t* bytes, Block* block) {
     block->sub_scales[p] = static_cast<int8_t>(2 * (word >> 12 & 7) + 1);
     for (int e = 0; e < 4; ++e) {
       const uint32_t entry = bytes[2 + 4 * p + e] | (word >> (3 * e) & 7) << 8;
-      put8(kIq1Book[entry], word >> 15 != 0, block->values + 32 * p + 8 * e);
+      put8(kIq1Book.entries[entry], word >> 15 != 0, block->values + 32 * p + 8 * e);
     }
   }
 }
@@ -43,7 +43,7 @@ void unpack_iq1_m(const uint8_t* bytes, Block* block) {
   block->scales[0] = to_float(F16{static_cast<uint16_t>(scale)}) * 0.125f;
   for (int e = 0; e < 32; ++e) {
     const uint32_t high = bytes[32 + e / 2] >> (e % 2 * 4) & 15u;
-    put8(kIq1Book[bytes[e] | (high & 7) << 8], high >> 3 != 0, block->values + 8 * e);
+    put8(kIq1Book.entries[bytes[e] | (high & 7) << 8], high >> 3 != 0, block->values + 8 * e);
   }
 }
 

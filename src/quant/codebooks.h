@@ -1,20 +1,28 @@
 // The codebooks of the IQ and FP4 types. Private to quant and the kernels.
 #pragma once
 
-#include <array>
 #include <bit>
 #include <cstdint>
 
 namespace flashmoe::quant {
 
+template <typename Entry, int kEntries>
+struct Book {
+  Entry entries[kEntries];
+};
+
 // Entries of 8 weights, a signed byte each, the first lowest. Those of IQ1 are 8 times -1, 0 or 1.
-extern const std::array<uint64_t, 2048> kIq1Book;
-extern const std::array<uint64_t, 256> kIq2XxsBook;
-extern const std::array<uint64_t, 512> kIq2XsBook;
-extern const std::array<uint64_t, 1024> kIq2SBook;
+extern const Book<uint64_t, 2048> kIq1Book;
+extern const Book<uint64_t, 256> kIq2XxsBook;
+extern const Book<uint64_t, 512> kIq2XsBook;
+extern const Book<uint64_t, 1024> kIq2SBook;
 // Entries of 4.
-extern const std::array<uint32_t, 256> kIq3XxsBook;
-extern const std::array<uint32_t, 512> kIq3SBook;
+extern const Book<uint32_t, 256> kIq3XxsBook;
+extern const Book<uint32_t, 512> kIq3SBook;
+// The scales of MXFP4 (E8M0) and NVFP4 (E4M3 without its sign, NaN as 0), halved since the values
+// below are doubled.
+extern const Book<float, 256> kHalfE8m0;
+extern const Book<float, 256> kHalfE4m3;
 
 inline constexpr int8_t kIq4Values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
                                           1,    13,   25,  38,  53,  69,  89,  113};
@@ -35,8 +43,5 @@ constexpr uint64_t spread_bits(uint32_t bits) {
 constexpr uint64_t negate(uint64_t bytes, uint64_t mask) {
   return (bytes ^ mask) + (mask & 0x0101010101010101u);
 }
-
-float half_of_e8m0(uint8_t exponent);  // the scale of MXFP4, halved as its values are doubled
-float half_of_e4m3(uint8_t code);      // the scales of NVFP4, likewise
 
 }  // namespace flashmoe::quant

@@ -30,7 +30,7 @@ TEST(Layout, GivesEveryRowBack) {
 
 TEST(Layout, IsTheSameInParts) {
   for (const quant::Format& format : testing::all_formats()) {
-    const int64_t rows = 55, cols = format.encoding == quant::Encoding::kPlain ? 601 : 640;
+    const int64_t rows = 55, cols = format.encoding == quant::Encoding::kPlain ? 601 : 768;
     TestMatrix m(format, rows, cols, 12);
     const size_t bytes = prepared_bytes(format, rows, cols);
     AlignedBuffer parts(bytes);

@@ -49,7 +49,7 @@ class Linear : public ::testing::TestWithParam<Isa> {
     if (!isa_supported(GetParam())) GTEST_SKIP() << "not on this processor";
   }
   const LinearKernels& kernels() { return linear_kernels(GetParam()); }
-  bool int8_takes(const quant::Format& f) { return f.encoding == quant::Encoding::kAffine; }
+  bool int8_takes(const quant::Format& f) { return f.encoding != quant::Encoding::kPlain; }
 
   // y [n, rows + 3] of all blocks, each computed by its own call.
   std::vector<float> run(const Matrix& weight, const Operands& x, int64_t n, bool int8) {
@@ -119,8 +119,31 @@ TEST_P(Linear, HoldsAtTheLargestSums) {
   }
 }
 
+TEST_P(Linear, HoldsAtTheLargestSumsOfBlocks) {
+  for (quant::BlockType type : testing::all_block_types()) {
+    const quant::Format format = quant::Format::of_blocks(type);
+    const quant::BlockInfo& info = quant::block_info(type);
+    const int64_t cols = 256;
+    for (int fill : {0, 0x7f, 0x80, 0xff}) {
+      std::vector<std::byte> codes(16 * format.row_bytes(cols), static_cast<std::byte>(fill));
+      for (size_t at = 0; at < codes.size(); at += static_cast<size_t>(info.bytes)) {
+        testing::tame_block(type, codes.data() + at);
+      }
+      AlignedBuffer data(prepared_bytes(format, 16, cols));
+      prepare({format, 16, cols, codes.data(), nullptr, nullptr}, 0, 16, data.data());
+      for (float sign : {1.0f, -1.0f}) {
+        Operands x(std::vector<float>(static_cast<size_t>(cols), sign * 127), 1, cols, true);
+        std::vector<float> y(16);
+        kernels().linear_int8({format, 16, cols, data.data()}, x.data(), 1, 0, 1, y.data(), 16);
+        const float expected = quant::dot(type, codes.data(), cols, x.int8(0));
+        for (float v : y) ASSERT_EQ(v, expected) << info.name << " " << fill << " " << sign;
+      }
+    }
+  }
+}
+
 TEST_P(Linear, RowsDoNotDependOnTheirCompany) {
-  const int64_t rows = 33, cols = 384, n = 21;
+  const int64_t rows = 33, cols = 768, n = 21;
   for (const quant::Format& format : testing::all_formats()) {
     TestMatrix m(format, rows, cols, 31);
     const std::vector<float> x = testing::normals(n * cols, 32);

@@ -21,6 +21,46 @@ inline std::vector<float> normals(int64_t n, unsigned seed) {
   return x;
 }
 
+// Every type of GGUF's blocks.
+inline std::vector<quant::BlockType> all_block_types() {
+  std::vector<quant::BlockType> types;
+  for (uint32_t id = 0; id < 64; ++id) {
+    if (const auto type = quant::block_type(id)) types.push_back(*type);
+  }
+  return types;
+}
+
+// Changes any bytes of a block so that its scales are finite and not huge.
+inline void tame_block(quant::BlockType type, std::byte* bytes) {
+  using quant::BlockType;
+  const auto tame_half = [&](int at) { bytes[at + 1] &= std::byte{0xbf}; };  // below 2
+  switch (type) {
+    case BlockType::kNVFP4:
+      return;
+    case BlockType::kMXFP4:
+      bytes[0] = (bytes[0] & std::byte{63}) | std::byte{64};
+      return;
+    case BlockType::kIQ1_M:
+      return tame_half(54);
+    case BlockType::kQ2_K:
+      tame_half(80);
+      return tame_half(82);
+    case BlockType::kQ3_K:
+    case BlockType::kQ6_K:
+    case BlockType::kTQ1_0:
+    case BlockType::kTQ2_0:
+      return tame_half(quant::block_info(type).bytes - 2);
+    case BlockType::kQ4_1:
+    case BlockType::kQ5_1:
+    case BlockType::kQ4_K:
+    case BlockType::kQ5_K:
+      tame_half(2);
+      [[fallthrough]];
+    default:
+      return tame_half(0);
+  }
+}
+
 // Every format with a compute layout.
 inline std::vector<quant::Format> all_formats() {
   using quant::DType;
@@ -32,12 +72,19 @@ inline std::vector<quant::Format> all_formats() {
         formats.push_back({quant::Encoding::kAffine, type, bits, group});
     }
   }
+  for (quant::BlockType type : all_block_types()) {
+    formats.push_back(quant::Format::of_blocks(type));
+  }
   return formats;
 }
 
 // Column counts that a format may have, odd ones where it may.
 inline std::vector<int64_t> some_cols(const quant::Format& format) {
   if (format.encoding == quant::Encoding::kPlain) return {1, 2, 7, 64, 65, 100, 131, 320};
+  if (format.encoding == quant::Encoding::kBlocks) {
+    const int64_t inputs = quant::block_info(format.block).inputs;
+    return {inputs, 3 * inputs};
+  }
   if (format.group == 32) return {32, 96, 320};
   return {format.group, 3 * format.group};
 }
@@ -55,6 +102,16 @@ class TestMatrix {
     }
     codes_.resize(1 + static_cast<size_t>(rows) * format.code_bytes(cols));
     for (std::byte& b : codes_) b = static_cast<std::byte>(random());
+    if (format.encoding == quant::Encoding::kBlocks) {
+      const quant::BlockInfo& info = quant::block_info(format.block);
+      for (size_t at = 1; at < codes_.size(); at += static_cast<size_t>(info.bytes)) {
+        // Some with all bits clear or set.
+        const uint32_t kind = random() % 8;
+        if (kind < 2) std::memset(codes_.data() + at, kind == 0 ? 0 : 0xff, info.bytes);
+        tame_block(format.block, codes_.data() + at);
+      }
+      return;
+    }
     fill(scales_, rows * (cols / format.group), [&] { return normal(random) * 0.05f; });
     fill(biases_, rows * (cols / format.group), [&] { return normal(random); });
   }
@@ -62,7 +119,7 @@ class TestMatrix {
   FileMatrix file() const { return file_rows(0, rows_); }
   // Rows [begin, begin + count).
   FileMatrix file_rows(int64_t begin, int64_t count) const {
-    // A plain format has neither scales nor biases.
+    // Only affine formats have scales and biases.
     const auto part = [begin](const auto& bytes, size_t row_bytes) {
       return bytes.empty() ? nullptr : bytes.data() + 1 + static_cast<size_t>(begin) * row_bytes;
     };
@@ -98,6 +155,9 @@ class TestMatrix {
       }
     }
     const FileMatrix m = file_rows(row, 1);
+    if (format_.encoding == quant::Encoding::kBlocks) {
+      return quant::dot(format_.block, m.codes, cols_, x);
+    }
     const int64_t groups = cols_ / format_.group;
     std::vector<uint8_t> codes(static_cast<size_t>(cols_));
     std::vector<float> scales(static_cast<size_t>(groups)), biases(static_cast<size_t>(groups));

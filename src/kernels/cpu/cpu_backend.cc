@@ -34,7 +34,7 @@ void CpuBackend::prepare(const FileMatrix& source, int64_t row_begin, int64_t ro
 }
 
 Precision CpuBackend::operand_precision(const quant::Format& weight, Precision asked) const {
-  return weight.encoding == quant::Encoding::kAffine && !exact_ ? asked : Precision::kFloat;
+  return weight.encoding != quant::Encoding::kPlain && !exact_ ? asked : Precision::kFloat;
 }
 
 size_t CpuBackend::operand_row_bytes(int64_t cols, Precision precision) const {

@@ -4,7 +4,9 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "kernels/cpu/block_layout.h"
 #include "kernels/cpu/layout_units.h"
+#include "quant/blocks.h"
 #include "quant/decode.h"
 
 namespace flashmoe::kernels::cpu {
@@ -180,7 +182,7 @@ void prepare_plain(const FileMatrix& source, int64_t row, int count, std::byte* 
 }  // namespace
 
 bool has_layout(const Format& format) {
-  if (format.encoding == Encoding::kBlocks) return false;
+  if (format.encoding == Encoding::kBlocks) return true;
   if (format.dtype != DType::kF32 && format.dtype != DType::kF16 && format.dtype != DType::kBf16) {
     return false;
   }
@@ -191,6 +193,9 @@ bool has_layout(const Format& format) {
 
 size_t block_bytes(const Format& format, int64_t cols) {
   CHECK(has_layout(format) && cols > 0);
+  if (format.encoding == Encoding::kBlocks) {
+    return block_layout(format.block).row_block_bytes(cols);
+  }
   if (format.encoding == Encoding::kPlain) {
     return plain_offset(format.dtype, cols + cols % 2 * (format.dtype == DType::kBf16), 0);
   }
@@ -216,6 +221,11 @@ void prepare(const FileMatrix& source, int64_t row_begin, int64_t rows, std::byt
   std::byte* block = destination + static_cast<size_t>(row_begin / kLanes) * bytes;
   for (int64_t row = 0; row < source.rows; row += kLanes, block += bytes) {
     const int count = static_cast<int>(std::min(kLanes, source.rows - row));
+    if (source.format.encoding == Encoding::kBlocks) {
+      const size_t at = static_cast<size_t>(row) * source.format.code_bytes(source.cols);
+      prepare_blocks(source.format.block, source.cols, source.codes + at, count, block);
+      continue;
+    }
     if (count < kLanes || source.cols % 2 != 0) std::memset(block, 0, bytes);
     if (source.format.encoding == Encoding::kAffine) {
       prepare_affine(source, row, count, isa, block);
@@ -264,6 +274,15 @@ void decode_prepared_row(const Matrix& matrix, int64_t row, float* out) {
   const int lane = static_cast<int>(row % kLanes);
   if (format.encoding == Encoding::kPlain) {
     return widen_lane(format.dtype, block, lane, 0, matrix.cols, out);
+  }
+  if (format.encoding == Encoding::kBlocks) {
+    const int inputs = quant::block_info(format.block).inputs;
+    std::byte bytes[kMostBlockBytes];
+    for (int64_t b = 0; b < matrix.cols / inputs; ++b) {
+      extract_block(format.block, matrix.cols, block, lane, b, bytes);
+      quant::decode_block(format.block, bytes, out + b * inputs);
+    }
+    return;
   }
   const AffineShape shape(format);
   const size_t at = static_cast<size_t>(lane) * quant::dtype_bytes(format.dtype);

@@ -11,6 +11,7 @@
 //   bf16    vectors of 16 rows x 2 inputs (an odd number of columns is padded with a zero)
 //   f16     per input 16 values
 //   f32     per input 16 values
+//   blocks  see block_layout.h
 // Everything a kernel loads as a vector is aligned to 32 bytes, affine vectors to 64.
 #pragma once
 
@@ -28,7 +29,7 @@ constexpr int64_t kUnit = 32;  // inputs
 
 constexpr int64_t row_blocks(int64_t rows) { return (rows + kLanes - 1) / kLanes; }
 
-// Whether there is a layout for the format: plain F32, F16, BF16, and every affine one.
+// Whether there is a layout for the format: plain F32, F16, BF16, every affine one and all blocks.
 bool has_layout(const quant::Format& format);
 
 size_t block_bytes(const quant::Format& format, int64_t cols);

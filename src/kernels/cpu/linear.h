@@ -19,7 +19,7 @@ using LinearFunction = void (*)(const Matrix& weight, const std::byte* x, int64_
 
 struct LinearKernels {
   const char* name;
-  LinearFunction linear_int8;   // affine weights; x rows made by quant::round_row
+  LinearFunction linear_int8;   // affine weights and blocks; x rows made by quant::round_row
   LinearFunction linear_float;  // every weight; x rows made by quant::load_row
 };
 

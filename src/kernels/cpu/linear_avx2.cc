@@ -165,6 +165,7 @@ inline __m256 plain(const std::byte* block, int64_t i, int half) {
 }
 
 struct Avx2 {
+  static constexpr auto kBlockFunctions = avx2_block_functions;
   static constexpr int kInt8Rows = 4;
   static constexpr int kFloatRows = 2;
 

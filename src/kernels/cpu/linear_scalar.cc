@@ -3,6 +3,7 @@
 #include <type_traits>
 
 #include "base/check.h"
+#include "kernels/cpu/block_layout.h"
 #include "kernels/cpu/layout.h"
 #include "kernels/cpu/linear.h"
 #include "quant/arithmetic.h"
@@ -62,10 +63,24 @@ void dot_plain(const Matrix& weight, const std::byte* block, int lane, const Flo
 }
 
 template <typename Row>
+void dot_blocks(const Matrix& weight, const std::byte* row_block, int lane, const Row* x, int n,
+                float* acc) {
+  const quant::BlockType type = weight.format.block;
+  const quant::BlockShape shape = quant::block_shape(type);
+  std::byte bytes[kMostBlockBytes];
+  quant::Block block;
+  for (int64_t begin = 0; begin < weight.cols; begin += shape.inputs) {
+    extract_block(type, weight.cols, row_block, lane, begin / shape.inputs, bytes);
+    quant::unpack_block(type, bytes, &block);
+    for (int i = 0; i < n; ++i) acc[i] = quant::add_block(acc[i], shape, block, x[i], begin);
+  }
+}
+
+template <typename Row>
 void linear(const Matrix& weight, const std::byte* x, int64_t n, int64_t block_begin,
             int64_t block_end, float* y, int64_t y_stride) noexcept {
-  const bool affine = weight.format.encoding == quant::Encoding::kAffine;
-  CHECK(affine || (std::is_same_v<Row, FloatRow>));
+  const quant::Encoding encoding = weight.format.encoding;
+  CHECK(encoding != quant::Encoding::kPlain || (std::is_same_v<Row, FloatRow>));
   const size_t bytes = block_bytes(weight.format, weight.cols);
   for (int64_t first = 0; first < n; first += kTile) {
     const int count = static_cast<int>(std::min<int64_t>(kTile, n - first));
@@ -74,8 +89,10 @@ void linear(const Matrix& weight, const std::byte* x, int64_t n, int64_t block_b
     for (int64_t r = block_begin * kLanes; r < std::min(weight.rows, block_end * kLanes); ++r) {
       const std::byte* block = weight.data + static_cast<size_t>(r / kLanes) * bytes;
       float acc[kTile] = {};
-      if (affine) {
+      if (encoding == quant::Encoding::kAffine) {
         dot_affine(weight, block, static_cast<int>(r % kLanes), rows, count, acc);
+      } else if (encoding == quant::Encoding::kBlocks) {
+        dot_blocks(weight, block, static_cast<int>(r % kLanes), rows, count, acc);
       } else if constexpr (std::is_same_v<Row, FloatRow>) {
         dot_plain(weight, block, static_cast<int>(r % kLanes), rows, count, acc);
       }

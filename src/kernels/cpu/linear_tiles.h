@@ -5,6 +5,7 @@
 // An instruction set is a struct in its file's anonymous namespace, with
 //   kInt8Rows, kFloatRows: the largest tiles, up to 8
 //   int8_tile<bits, units, rows>, float_tile<bits, units, rows>, plain_tile<dtype, rows>
+//   kBlockFunctions: one of those below; its tiles lie in block_tiles.inc
 // where `units` is the number of units in a piece (quant/arithmetic.h): 1 or 2.
 #pragma once
 
@@ -38,6 +39,11 @@ struct TileFunctions {
   int most = 0;
   TileFunction of_rows[kMostRows + 1] = {};
 };
+
+// The kernels for GGUF's blocks; int8 or float activations.
+TileFunctions avx512_block_functions(quant::BlockType type, bool int8);
+TileFunctions avx2_block_functions(quant::BlockType type, bool int8);
+TileFunctions neon_block_functions(quant::BlockType type, bool int8);
 
 void run_tiles(const TileFunctions& functions, const Matrix& weight, const std::byte* x,
                size_t row_bytes, int64_t n, int64_t block_begin, int64_t block_end, float* y,
@@ -119,20 +125,33 @@ TileFunctions plain_functions(quant::DType dtype) {
 }
 
 template <typename Isa>
+TileFunctions float_functions(const quant::Format& format) {
+  switch (format.encoding) {
+    case quant::Encoding::kPlain:
+      return plain_functions<Isa>(format.dtype);
+    case quant::Encoding::kAffine:
+      return affine_functions<Isa>(format, false);
+    case quant::Encoding::kBlocks:
+      break;
+  }
+  return Isa::kBlockFunctions(format.block, false);
+}
+
+template <typename Isa>
 void linear_int8(const Matrix& weight, const std::byte* x, int64_t n, int64_t block_begin,
                  int64_t block_end, float* y, int64_t y_stride) noexcept {
-  CHECK(weight.format.encoding == quant::Encoding::kAffine);
-  run_tiles(affine_functions<Isa>(weight.format, true), weight, x,
-            quant::int8_row_bytes(weight.cols), n, block_begin, block_end, y, y_stride);
+  const quant::Encoding encoding = weight.format.encoding;
+  CHECK(encoding != quant::Encoding::kPlain);
+  run_tiles(encoding == quant::Encoding::kBlocks ? Isa::kBlockFunctions(weight.format.block, true)
+                                                 : affine_functions<Isa>(weight.format, true),
+            weight, x, quant::int8_row_bytes(weight.cols), n, block_begin, block_end, y, y_stride);
 }
 
 template <typename Isa>
 void linear_float(const Matrix& weight, const std::byte* x, int64_t n, int64_t block_begin,
                   int64_t block_end, float* y, int64_t y_stride) noexcept {
-  const bool plain = weight.format.encoding == quant::Encoding::kPlain;
-  run_tiles(plain ? plain_functions<Isa>(weight.format.dtype)
-                  : affine_functions<Isa>(weight.format, false),
-            weight, x, quant::float_row_bytes(weight.cols), n, block_begin, block_end, y, y_stride);
+  run_tiles(float_functions<Isa>(weight.format), weight, x, quant::float_row_bytes(weight.cols), n,
+            block_begin, block_end, y, y_stride);
 }
 
 }  // namespace flashmoe::kernels::cpu

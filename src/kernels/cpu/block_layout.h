@@ -1,0 +1,45 @@
+// The compute layout of GGUF's blocks. Owns the layout and the way into and out of it; products
+// lie in block_tiles.inc.
+//
+// The 4-byte words of the file's blocks, interleaved by 16 rows: word i of a block is a vector of
+// 16 rows x 4 bytes. What of a block does not fit into words (an f16 scale, MXFP4's byte) makes up
+// its tail. A row block of 16 rows is, for each block of a row, its words; then, for each block,
+// 16 tails; then zeros up to a multiple of 64 bytes. So a prepared matrix is as large as in its
+// file, and what bits mean is the file's business, but for the word of fifth bits of Q5_0 and Q5_1:
+// bit 4 k + j of the file is bit 8 j + k here, so that its fields lie as those of other types.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/backend.h"
+
+namespace flashmoe::kernels::cpu {
+
+struct BlockLayout {
+  int inputs;      // of a block
+  int file_bytes;  // of a block
+  int words;       // of a block
+  int tail_bytes;  // of a block: 0, 1 or 2
+  int tail_at;     // offset in the file's block: 0, or behind the words
+  int bits_word;   // the word whose bits are moved, or -1
+
+  int words_at() const { return tail_at == 0 ? tail_bytes : 0; }
+  size_t words_bytes() const { return static_cast<size_t>(words) * 64; }  // of 16 rows
+  size_t row_block_bytes(int64_t cols) const;
+  // Offset of the tails of block `b` of a row block.
+  size_t tails_at(int64_t cols, int64_t b) const;
+};
+
+const BlockLayout& block_layout(quant::BlockType type);
+
+// The rows of one row block into the layout: `count` rows from `codes` on.
+void prepare_blocks(quant::BlockType type, int64_t cols, const std::byte* codes, int count,
+                    std::byte* row_block);
+
+// Block `b` of one row (lane) as it is in the file.
+void extract_block(quant::BlockType type, int64_t cols, const std::byte* row_block, int lane,
+                   int64_t b, std::byte* bytes);
+constexpr int kMostBlockBytes = 256;
+
+}  // namespace flashmoe::kernels::cpu
