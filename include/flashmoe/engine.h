@@ -21,6 +21,7 @@ namespace flashmoe {
 
 namespace experts {
 class RouteTap;
+struct ExpertMap;
 struct RoutingShape;
 }  // namespace experts
 namespace engine {
@@ -100,10 +101,12 @@ class Engine {
   int64_t context() const;
   int64_t max_context() const;  // the model's own limit
   int64_t chunk() const;
+  int max_sequences() const;
   int threads() const;
   const std::string& model_path() const;
   const MemoryPlan& plan() const;
   EngineStats stats() const;
+  experts::ExpertMap expert_map() const;  // experts/expert_map.h
   // What the user should know of how this engine runs: fallbacks, lossy settings, warnings.
   const std::vector<std::string>& notes() const;
   std::string io_name() const;    // "uring, direct", …

@@ -169,7 +169,8 @@ int run(const RunOptions& o) {
     flush_output();
   };
   const engine::Generation generation = engine::generate(
-      session, prompt, options, [&](int32_t token) { emit(decoder.push(token)); }, stop_requested);
+      session, prompt, options,
+      [&](const engine::TokenEvent& event) { emit(decoder.push(event.token)); }, stop_requested);
   emit(decoder.finish());
   instruments.finish();
 

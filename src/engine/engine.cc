@@ -213,6 +213,7 @@ int Engine::vocab() const { return parts_->config.vocab; }
 int64_t Engine::context() const { return parts_->context; }
 int64_t Engine::max_context() const { return parts_->config.max_context; }
 int64_t Engine::chunk() const { return parts_->chunk; }
+int Engine::max_sequences() const { return parts_->sequences; }
 int Engine::threads() const { return parts_->pool->threads(); }
 const std::string& Engine::model_path() const { return parts_->model_path; }
 const MemoryPlan& Engine::plan() const { return parts_->plan; }
@@ -229,6 +230,8 @@ experts::RoutingShape Engine::routing_shape() const {
   return {config.routed_layers(), config.moe.experts, config.moe.experts_per_token};
 }
 void Engine::set_route_tap(experts::RouteTap* tap) { parts_->model->set_route_tap(tap); }
+
+experts::ExpertMap Engine::expert_map() const { return parts_->cache->map(); }
 
 EngineStats Engine::stats() const {
   const experts::MoeStats moe = parts_->runner->stats();
@@ -256,7 +259,7 @@ EngineStats Engine::stats() const {
 
 void Engine::step(std::span<const StepItem> items, const StopCheck& stop) {
   std::vector<model::Segment> segments;
-  int64_t rows = 0;
+  int64_t rows_run = 0;
   for (const StepItem& item : items) {
     for (int32_t id : item.tokens) {
       if (id < 0 || id >= parts_->config.vocab) {
@@ -270,19 +273,38 @@ void Engine::step(std::span<const StepItem> items, const StopCheck& stop) {
                   length, parts_->context);
     }
     segments.push_back({&item.session->parts_->state, item.tokens});
-    rows += static_cast<int64_t>(item.tokens.size());
+    rows_run += static_cast<int64_t>(item.tokens.size());
   }
   parts_->model->forward(segments, stop);
-  parts_->rows += rows;
+  parts_->rows += rows_run;
   ++parts_->steps;
 
   int32_t end = 0;
+  std::vector<int32_t> rows;
+  std::vector<float*> wanted;  // where their logits go
   for (const StepItem& item : items) {
     Session::Parts& session = *item.session->parts_;
     session.tokens.insert(session.tokens.end(), item.tokens.begin(), item.tokens.end());
     end += static_cast<int32_t>(item.tokens.size());
-    const int32_t last = end - 1;
-    if (item.logits) parts_->model->head({&last, 1}, session.logits.data());
+    if (!item.logits) continue;
+    rows.push_back(end - 1);
+    wanted.push_back(session.logits.data());
+  }
+  if (wanted.size() == 1) {
+    parts_->model->head(rows, wanted[0]);
+    return;
+  }
+  // The output matrix is read once for many.
+  constexpr size_t kAtOnce = model::Model::kHeadRows;
+  const size_t vocab = static_cast<size_t>(parts_->config.vocab);
+  std::vector<float>& logits = parts_->step_logits;
+  for (size_t begin = 0; begin < wanted.size(); begin += kAtOnce) {
+    const size_t n = std::min(kAtOnce, wanted.size() - begin);
+    logits.resize(std::max(logits.size(), n * vocab));
+    parts_->model->head(std::span(rows).subspan(begin, n), logits.data());
+    for (size_t i = 0; i < n; ++i) {
+      std::copy_n(logits.data() + i * vocab, vocab, wanted[begin + i]);
+    }
   }
 }
 

@@ -49,7 +49,8 @@ struct Engine::Parts {
   model::StateShape state_shape;
   std::unique_ptr<model::PagePool> pages;
   std::unique_ptr<model::Model> model;
-  int64_t rows = 0, steps = 0;  // run so far
+  std::vector<float> step_logits;  // [kHeadRows at most, vocab], on their way to sessions
+  int64_t rows = 0, steps = 0;     // run so far
 };
 
 struct Session::Parts {

@@ -63,7 +63,7 @@ std::vector<int32_t> TextModel::encode_chat(nlohmann::ordered_json variables) co
 ThinkBudget TextModel::think_budget(int64_t limit) const {
   ThinkBudget budget;
   const std::optional<int32_t> open = tokenizer_.id_of("<think>");
-  if (limit < 0 || !open || !tokenizer_.id_of("</think>")) return budget;
+  if (!open || !tokenizer_.id_of("</think>")) return budget;
   budget.limit = limit;
   budget.open = *open;
   // The blank line that follows in the models' own answers.

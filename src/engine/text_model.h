@@ -32,7 +32,8 @@ class TextModel {
   std::vector<int32_t> encode_text(const std::string& text, bool parse_special) const {
     return tokenizer_.encode(text, parse_special);
   }
-  // At most `limit` tokens of reasoning, for models that mark it with <think> and </think>.
+  // At most `limit` tokens of reasoning (-1: any number), for models that mark it with <think> and
+  // </think>.
   ThinkBudget think_budget(int64_t limit) const;
 
  private:

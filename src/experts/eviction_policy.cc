@@ -26,6 +26,10 @@ void EvictionPolicy::visit(ExpertKey key, std::span<const int32_t> ages) {
   if (candidate) add(key);
 }
 
+double EvictionPolicy::use(ExpertKey key) const {
+  return std::exp2(score_[static_cast<size_t>(key)] - time_ / half_life_);
+}
+
 ExpertKey EvictionPolicy::victim() const {
   const std::pair<double, ExpertKey>* lowest = nullptr;
   for (const Candidates& layer : candidates_) {

@@ -28,6 +28,8 @@ class EvictionPolicy {
   // The expert is used in this step, resident or not, by tokens after which as many of their
   // sequence follow in the step as `ages` says: one for each token.
   void visit(ExpertKey key, std::span<const int32_t> ages);
+  // The expert's count.
+  double use(ExpertKey key) const;
   // The expert may be evicted from now on, or no longer.
   void add(ExpertKey key) { candidates(key).insert({score_[key], key}); }
   void remove(ExpertKey key) { candidates(key).erase({score_[key], key}); }

@@ -38,6 +38,7 @@ ExpertCache::ExpertCache(const ExpertIndex& index, std::vector<size_t> slot_byte
       layer_bytes_(slot_bytes.size(), 0),
       class_index_(slot_bytes.size(), -1),
       entries_(static_cast<size_t>(index.layers()) * index.experts()),
+      finds_(entries_.size()),
       policy_(index.layers(), index.experts()) {
   std::map<size_t, int> class_by_size;
   size_t layers = 0;
@@ -67,7 +68,11 @@ std::byte* ExpertCache::slot_data(ExpertKey key) {
 
 std::optional<ExpertPin> ExpertCache::find(ExpertKey key) {
   Entry& entry = entries_[key];
-  if (entry.stage != Stage::kResident) return std::nullopt;
+  if (entry.stage != Stage::kResident) {
+    ++finds_[key].misses;
+    return std::nullopt;
+  }
+  ++finds_[key].hits;
   if (entry.pins++ == 0) policy_.remove(key);
   return ExpertPin(this, key);
 }
@@ -98,6 +103,21 @@ std::optional<ExpertPin> ExpertCache::reserve(ExpertKey key, Victim rule) {
   entry.stage = Stage::kReserved;
   entry.pins = 1;
   return ExpertPin(this, key);
+}
+
+ExpertMap ExpertCache::map() const {
+  ExpertMap map;
+  map.experts = index_.experts();
+  for (size_t layer = 0; layer < class_index_.size(); ++layer) {
+    if (class_index_[layer] < 0) continue;
+    ++map.layers;
+    for (int e = 0; e < map.experts; ++e) {
+      const ExpertKey key = index_.key(static_cast<int>(layer), e);
+      map.entries.push_back(
+          {holds(key), static_cast<float>(policy_.use(key)), finds_[key].hits, finds_[key].misses});
+    }
+  }
+  return map;
 }
 
 void ExpertCache::give_back(ExpertKey key, bool keep_memory) {

@@ -16,6 +16,7 @@
 #include "base/aligned_buffer.h"
 #include "experts/eviction_policy.h"
 #include "experts/expert_index.h"
+#include "experts/expert_map.h"
 
 namespace flashmoe::experts {
 
@@ -59,7 +60,7 @@ class ExpertCache {
   void visit(ExpertKey key, std::span<const int32_t> ages) { policy_.visit(key, ages); }
 
   bool holds(ExpertKey key) const { return entries_[key].stage == Stage::kResident; }
-  // The expert, if it is resident.
+  // The expert, if it is resident: a hit, else a miss.
   std::optional<ExpertPin> find(ExpertKey key);
   // Whose expert makes room: the least used of all, or, in a step that uses nearly all experts of
   // each layer in turn, one of a layer that has its share of the budget.
@@ -71,6 +72,7 @@ class ExpertCache {
   size_t budget_bytes() const { return budget_bytes_; }
   size_t resident_bytes() const { return used_bytes_; }
   int64_t resident_experts() const { return resident_; }
+  ExpertMap map() const;
 
  private:
   friend class ExpertPin;
@@ -103,6 +105,10 @@ class ExpertCache {
   std::vector<SizeClass> classes_;
   std::vector<int> class_index_;  // layer -> class
   std::vector<Entry> entries_;
+  struct Finds {
+    int64_t hits = 0, misses = 0;
+  };
+  std::vector<Finds> finds_;
   EvictionPolicy policy_;
 };
 

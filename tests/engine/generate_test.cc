@@ -25,7 +25,7 @@ class GenerateTest : public testing::Test {
   Generation run(const StopCheck& stop = {}) {
     Session session(*engine_);
     return generate(
-        session, prompt_, options_, [&](int32_t token) { sink_.push_back(token); }, stop);
+        session, prompt_, options_, [&](const TokenEvent& event) { sink_.push_back(event.token); }, stop);
   }
 
   const std::string kFolder =
