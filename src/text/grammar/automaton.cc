@@ -16,7 +16,7 @@ namespace {
 constexpr int32_t kMaxNodes = 1 << 20;
 // Expressions up to this size without calls are copied into the rules that call them, so that the
 // walker needs no stack for them, and a token may reach from one into the other.
-constexpr int kInlineSize = 32;
+constexpr int kInlineSize = 64;
 constexpr int kMaxDepth = 1000;  // of nested expressions
 // Sets smaller than this are not worth a table of tokens.
 constexpr char32_t kMinRunSet = 16;
@@ -39,12 +39,9 @@ class AutomatonBuilder {
     inline_.resize(rules);
     if (rules == 0) throw Error(ErrorCode::kUsage, "the grammar has no rules");
     for (int32_t rule = 0; rule < grammar_.rule_count(); ++rule) {
-      if (grammar_.body(rule) < 0) {
-        throw_error(ErrorCode::kUsage, "the rule '{}' is called but not defined",
-                    grammar_.rule_name(rule));
-      }
       int size = 0;
-      inline_[static_cast<size_t>(rule)] = measure(grammar_.body(rule), &size);
+      inline_[static_cast<size_t>(rule)] =
+          grammar_.body(rule) >= 0 && measure(grammar_.body(rule), &size);
     }
     starts_.assign(rules, -1);
     out_.start_ = start_of(grammar_.root());
@@ -74,6 +71,10 @@ class AutomatonBuilder {
   int32_t start_of(Grammar::Rule rule) {
     int32_t& start = starts_[static_cast<size_t>(rule)];
     if (start < 0) {
+      if (grammar_.body(rule) < 0) {
+        throw_error(ErrorCode::kUsage, "the rule '{}' is called but not defined",
+                    grammar_.rule_name(rule));
+      }
       const Grammar::Rule caller = std::exchange(rule_, rule);
       start = add_node();
       rule_ = caller;
