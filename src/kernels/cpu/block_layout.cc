@@ -37,7 +37,13 @@ constexpr TypeRow kTypes[] = {
 // Bit 4 k + j to bit 8 j + k, and back.
 uint32_t gather_fields(uint32_t word) {
   uint32_t moved = 0;
-  for (int i = 0; i < 32; ++i) moved |= (word >> i & 1) << (i % 4 * 8 + i / 4);
+  for (int j = 0; j < 4; ++j) {  // every fourth bit, moved together
+    uint32_t bits = word >> j & 0x11111111;
+    bits = (bits | bits >> 3) & 0x03030303;
+    bits = (bits | bits >> 6) & 0x000f000f;
+    bits = (bits | bits >> 12) & 0xff;
+    moved |= bits << (8 * j);
+  }
   return moved;
 }
 uint32_t scatter_fields(uint32_t word) {
@@ -55,14 +61,20 @@ void change_word(std::byte* at, uint32_t (*change)(uint32_t)) {
 
 }  // namespace
 
-size_t BlockLayout::tails_at(int64_t cols, int64_t b) const {
-  const int64_t blocks = cols / inputs;
-  return static_cast<size_t>(blocks) * words_bytes() + static_cast<size_t>(b * kLanes * tail_bytes);
+size_t BlockLayout::block_at(int64_t b) const {
+  const int64_t vectors = tail_bytes == 0 ? 0 : b / tails_in_vector() + 1;
+  return static_cast<size_t>(b) * words_bytes() + static_cast<size_t>(vectors) * 64;
+}
+
+size_t BlockLayout::tails_at(int64_t b) const {
+  if (tail_bytes == 0) return 0;
+  const int64_t in_vector = b % tails_in_vector();
+  return block_at(b - in_vector) - 64 + static_cast<size_t>(in_vector * kLanes * tail_bytes);
 }
 
 size_t BlockLayout::row_block_bytes(int64_t cols) const {
-  CHECK(cols % inputs == 0);
-  return (tails_at(cols, cols / inputs) + 63) / 64 * 64;
+  CHECK(cols > 0 && cols % inputs == 0);
+  return block_at(cols / inputs - 1) + words_bytes();
 }
 
 const BlockLayout& block_layout(BlockType type) {
@@ -77,40 +89,34 @@ void prepare_blocks(BlockType type, int64_t cols, const std::byte* codes, int co
   const BlockLayout& layout = block_layout(type);
   const int64_t blocks = cols / layout.inputs;
   const size_t row_bytes = static_cast<size_t>(blocks) * static_cast<size_t>(layout.file_bytes);
-  const size_t end = layout.row_block_bytes(cols);
-  if (count < kLanes) {
-    std::memset(row_block, 0, end);
-  } else {
-    const size_t tails_end = layout.tails_at(cols, blocks);
-    std::memset(row_block + tails_end, 0, end - tails_end);
-  }
-  std::byte* to = row_block;
-  std::byte* tails = row_block + layout.tails_at(cols, 0);
+  if (count < kLanes) std::memset(row_block, 0, layout.row_block_bytes(cols));
   for (int64_t b = 0; b < blocks; ++b, codes += layout.file_bytes) {
     const std::byte* words = codes + layout.words_at();
+    std::byte* to = row_block + layout.block_at(b);
     for (int w = 0; w < layout.words; ++w, to += 4 * kLanes) {
       for (int lane = 0; lane < count; ++lane) {
         std::memcpy(to + 4 * lane, words + static_cast<size_t>(lane) * row_bytes + 4 * w, 4);
         if (w == layout.bits_word) change_word(to + 4 * lane, gather_fields);
       }
     }
+    if (layout.tail_bytes == 0) continue;
+    std::byte* tails = row_block + layout.tails_at(b);
+    if (b % layout.tails_in_vector() == 0) std::memset(tails, 0, 64);
     for (int lane = 0; lane < count; ++lane, tails += layout.tail_bytes) {
       std::memcpy(tails, codes + static_cast<size_t>(lane) * row_bytes + layout.tail_at,
                   static_cast<size_t>(layout.tail_bytes));
     }
-    tails += (kLanes - count) * layout.tail_bytes;
   }
 }
 
-void extract_block(BlockType type, int64_t cols, const std::byte* row_block, int lane, int64_t b,
+void extract_block(BlockType type, const std::byte* row_block, int lane, int64_t b,
                    std::byte* bytes) {
   const BlockLayout& layout = block_layout(type);
-  const std::byte* from = row_block + static_cast<size_t>(b) * layout.words_bytes() + 4 * lane;
+  const std::byte* from = row_block + layout.block_at(b) + 4 * lane;
   std::byte* words = bytes + layout.words_at();
   for (int w = 0; w < layout.words; ++w) std::memcpy(words + 4 * w, from + 64 * w, 4);
   if (layout.bits_word >= 0) change_word(words + 4 * layout.bits_word, scatter_fields);
-  std::memcpy(bytes + layout.tail_at,
-              row_block + layout.tails_at(cols, b) + lane * layout.tail_bytes,
+  std::memcpy(bytes + layout.tail_at, row_block + layout.tails_at(b) + lane * layout.tail_bytes,
               static_cast<size_t>(layout.tail_bytes));
 }
 

@@ -3,10 +3,11 @@
 //
 // The 4-byte words of the file's blocks, interleaved by 16 rows: word i of a block is a vector of
 // 16 rows x 4 bytes. What of a block does not fit into words (an f16 scale, MXFP4's byte) makes up
-// its tail. A row block of 16 rows is, for each block of a row, its words; then, for each block,
-// 16 tails; then zeros up to a multiple of 64 bytes. So a prepared matrix is as large as in its
-// file, and what bits mean is the file's business, but for the word of fifth bits of Q5_0 and Q5_1:
-// bit 4 k + j of the file is bit 8 j + k here, so that its fields lie as those of other types.
+// its tail. Where there are tails, a vector of those of the next two blocks (MXFP4: four) lies
+// before their words: all 16 of a block, then of the next. So a prepared matrix is as large as in
+// its file, but for the rest of the last such vector, and what bits mean is the file's business,
+// but for the word of fifth bits of Q5_0 and Q5_1: bit 4 k + j of the file is bit 8 j + k here, so
+// that its fields lie as those of other types.
 #pragma once
 
 #include <cstddef>
@@ -27,8 +28,11 @@ struct BlockLayout {
   int words_at() const { return tail_at == 0 ? tail_bytes : 0; }
   size_t words_bytes() const { return static_cast<size_t>(words) * 64; }  // of 16 rows
   size_t row_block_bytes(int64_t cols) const;
-  // Offset of the tails of block `b` of a row block.
-  size_t tails_at(int64_t cols, int64_t b) const;
+  // Offsets in a row block of the words and the tails of block `b`.
+  size_t block_at(int64_t b) const;
+  size_t tails_at(int64_t b) const;
+  // Blocks whose tails share a vector.
+  int64_t tails_in_vector() const { return 64 / (16 * tail_bytes); }
 };
 
 const BlockLayout& block_layout(quant::BlockType type);
@@ -38,8 +42,8 @@ void prepare_blocks(quant::BlockType type, int64_t cols, const std::byte* codes,
                     std::byte* row_block);
 
 // Block `b` of one row (lane) as it is in the file.
-void extract_block(quant::BlockType type, int64_t cols, const std::byte* row_block, int lane,
-                   int64_t b, std::byte* bytes);
+void extract_block(quant::BlockType type, const std::byte* row_block, int lane, int64_t b,
+                   std::byte* bytes);
 constexpr int kMostBlockBytes = 256;
 
 }  // namespace flashmoe::kernels::cpu

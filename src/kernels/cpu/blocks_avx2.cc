@@ -67,7 +67,7 @@ template <typename T>
 constexpr int kPairs = T::kWide ? 1 : 32767 / (254 * T::kLargest);
 
 template <typename T, int kRows, int q>
-[[gnu::always_inline]] inline void dot_quads(const std::byte* words, int piece,
+[[gnu::always_inline]] inline void dot_quads(const std::byte* words, size_t piece,
                                              const int8_t* const* x, int64_t at, __m256i* pairs,
                                              Ints* dots) {
   constexpr bool kLast = 4 * q + 4 >= T::kPiece;
@@ -89,7 +89,7 @@ template <typename T, int kRows, int q>
 }
 
 template <typename T, int kRows>
-[[gnu::always_inline]] inline void dot_piece(const std::byte* words, int piece,
+[[gnu::always_inline]] inline void dot_piece(const std::byte* words, size_t piece,
                                              const int8_t* const* x, int64_t at,
                                              const int32_t* const* minus, Ints* dots) {
   for (int i = 0; i < kRows; ++i) {

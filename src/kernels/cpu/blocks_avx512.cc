@@ -62,7 +62,7 @@ inline void store_lanes(float* to, int lanes, const Floats* values) {
 }
 
 template <typename T, int kRows, int q>
-[[gnu::always_inline]] inline void dot_quads(const std::byte* words, int piece,
+[[gnu::always_inline]] inline void dot_quads(const std::byte* words, size_t piece,
                                              const int8_t* const* x, int64_t at, Ints* dots) {
   const __m512i codes = (__m512i)T::template codes<q>(words, piece);
   for (int i = 0; i < kRows; ++i) {
@@ -74,7 +74,7 @@ template <typename T, int kRows, int q>
 }
 
 template <typename T, int kRows>
-[[gnu::always_inline]] inline void dot_piece(const std::byte* words, int piece,
+[[gnu::always_inline]] inline void dot_piece(const std::byte* words, size_t piece,
                                              const int8_t* const* x, int64_t at,
                                              const int32_t* const* minus, Ints* dots) {
   constexpr int kOffset = T::kWide ? 128 : T::kOffset;

@@ -75,7 +75,7 @@ inline Ints dot(Ints sums, Words codes, int8x16_t x) {
 
 // The instruction takes signed bytes.
 template <typename T, int kRows, int q>
-[[gnu::always_inline]] inline void dot_quads(const std::byte* words, int piece,
+[[gnu::always_inline]] inline void dot_quads(const std::byte* words, size_t piece,
                                              const int8_t* const* x, int64_t at, int8x16_t* held,
                                              Ints* dots) {
   if constexpr (q % 4 == 0) {
@@ -88,7 +88,7 @@ template <typename T, int kRows, int q>
 }
 
 template <typename T, int kRows>
-[[gnu::always_inline]] inline void dot_piece(const std::byte* words, int piece,
+[[gnu::always_inline]] inline void dot_piece(const std::byte* words, size_t piece,
                                              const int8_t* const* x, int64_t at,
                                              const int32_t* const*, Ints* dots) {
   for (int i = 0; i < kRows; ++i) dots[i] = Ints{};

@@ -279,7 +279,7 @@ void decode_prepared_row(const Matrix& matrix, int64_t row, float* out) {
     const int inputs = quant::block_info(format.block).inputs;
     std::byte bytes[kMostBlockBytes];
     for (int64_t b = 0; b < matrix.cols / inputs; ++b) {
-      extract_block(format.block, matrix.cols, block, lane, b, bytes);
+      extract_block(format.block, block, lane, b, bytes);
       quant::decode_block(format.block, bytes, out + b * inputs);
     }
     return;

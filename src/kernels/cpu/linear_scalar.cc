@@ -70,7 +70,7 @@ void dot_blocks(const Matrix& weight, const std::byte* row_block, int lane, cons
   std::byte bytes[kMostBlockBytes];
   quant::Block block;
   for (int64_t begin = 0; begin < weight.cols; begin += shape.inputs) {
-    extract_block(type, weight.cols, row_block, lane, begin / shape.inputs, bytes);
+    extract_block(type, row_block, lane, begin / shape.inputs, bytes);
     quant::unpack_block(type, bytes, &block);
     for (int i = 0; i < n; ++i) acc[i] = quant::add_block(acc[i], shape, block, x[i], begin);
   }
