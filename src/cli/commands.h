@@ -24,6 +24,8 @@ struct RunOptions {
   std::string file;                   // --file, "-" for stdin
   std::optional<std::string> system;  // text or @FILE
   std::string think;                  // "", "on", "off" or a number of tokens
+  std::string grammar;                // path of a GBNF grammar; empty: none
+  std::string json_schema;            // path of a JSON schema; empty: none
   bool raw = false;
   bool parse_special = false;
   int64_t tokens = -1;

@@ -49,6 +49,12 @@ void add_run(CLI::App& app, RunOptions* o) {
   app.add_option("--think", o->think,
                  "Reasoning before the answer: on, off, or a budget of N tokens")
       ->type_name("on|off|N");
+  app.add_option("--json-schema", o->json_schema,
+                 "Hold the answer to a JSON schema: always whole and valid, or refused")
+      ->type_name("FILE");
+  app.add_option("--grammar", o->grammar, "Hold the answer to a grammar in GBNF")
+      ->type_name("FILE")
+      ->excludes("--json-schema");
   app.add_flag("--raw", o->raw, "Continue the plain text, without the chat template");
   app.add_flag("--parse-special", o->parse_special,
                "With --raw: special tokens in the text count as such");

@@ -12,6 +12,7 @@
 #include "base/memory_info.h"
 #include "base/stop_signal.h"
 #include "cli/commands.h"
+#include "cli/constraint.h"
 #include "cli/locate.h"
 #include "cli/open_engine.h"
 #include "cli/report.h"
@@ -153,6 +154,9 @@ int run(const RunOptions& o) {
   const std::vector<int32_t> prompt = encode_prompt(o, text, request.prompt, thinking);
   if (prompt.empty()) throw Error(ErrorCode::kUsage, "the prompt has no tokens");
 
+  // A mistake in the grammar shows before the weights are read.
+  std::unique_ptr<text::TokenConstraint> constraint =
+      make_constraint(o.grammar, o.json_schema, text.tokenizer());
   const std::unique_ptr<Engine> engine = open_engine(o.model, folder);
   const double load_s =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -170,7 +174,8 @@ int run(const RunOptions& o) {
   };
   const engine::Generation generation = engine::generate(
       session, prompt, options,
-      [&](const engine::TokenEvent& event) { emit(decoder.push(event.token)); }, stop_requested);
+      [&](const engine::TokenEvent& event) { emit(decoder.push(event.token)); }, stop_requested,
+      std::move(constraint));
   emit(decoder.finish());
   instruments.finish();
 

@@ -53,10 +53,16 @@ Json walk(const Json& line, const std::shared_ptr<GrammarVocabulary>& vocabulary
   std::vector<int32_t> choices;
   std::string text;
   int64_t tokens = 0;
+  double all_us = 0, most_us = 0;  // of masks
   for (; tokens < limit; ++tokens) {
     if (constraint.may_end() && random() % 4 == 0) break;
     const bool shortest = random() % 100 < prefer;
+    const auto start = std::chrono::steady_clock::now();
     constraint.allowed(shortest ? constraint.shortest_completion() : limit - tokens, bits);
+    const double us =
+        std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count();
+    all_us += us;
+    most_us = std::max(most_us, us);
     choices.clear();
     for (size_t word = 0; word < bits.size(); ++word) {
       for (uint64_t rest = bits[word]; rest != 0; rest &= rest - 1) {
@@ -70,6 +76,7 @@ Json walk(const Json& line, const std::shared_ptr<GrammarVocabulary>& vocabulary
   }
   if (!constraint.may_end()) return {{"failure", "the answer is not whole"}, {"text", text}};
   Json answer = {{"text", text}, {"tokens", tokens}, {"shortest", compiled->shortest()}};
+  answer["mask_us"] = {all_us / static_cast<double>(std::max<int64_t>(tokens, 1)), most_us};
   if (line.contains("tools")) {
     const std::vector<Tool> tools = read_tools(line["tools"]);
     ToolParser parser(format_of(line), tools, true);

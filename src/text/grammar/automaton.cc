@@ -357,8 +357,8 @@ void refuse_left_recursion(const Automaton& automaton, const Grammar& grammar,
       const auto called = static_cast<size_t>(calls[rule][next[rule]++]);
       if (state[called] == kOpen) {
         throw_error(ErrorCode::kUsage,
-                    "the rule '{}' can begin with itself (left recursion); write it as a "
-                    "repetition: a ::= b c*",
+                    "'{}' can begin with itself before anything is written (left recursion); in a "
+                    "grammar, write it as a repetition: a ::= b c*",
                     grammar.rule_name(static_cast<int32_t>(called)));
       }
       if (state[called] == kNew) path.push_back(called);
