@@ -22,6 +22,12 @@ CompiledGrammar::CompiledGrammar(const Grammar& grammar,
         "or to what nothing matches",
         grammar.rule_name(grammar.root()));
   }
+  // Tables are made here, not where a token would wait for them.
+  for (int32_t id = 0; id < automaton_.node_count(); ++id) {
+    const grammar::Run& run = automaton_.node(id).run;
+    if (run.set >= 0)
+      vocabulary_->slice(automaton_.sets()[static_cast<size_t>(run.set)], run.chars);
+  }
   states_ = std::make_unique<grammar::States>(automaton_);
   walk_.resize(static_cast<size_t>(vocabulary_->trie().max_depth()) + 1);
 }

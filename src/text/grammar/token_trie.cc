@@ -7,7 +7,7 @@
 namespace flashmoe::text::grammar {
 
 TokenTrie::TokenTrie(std::vector<std::pair<std::string_view, int32_t>> tokens) {
-  std::sort(tokens.begin(), tokens.end());
+  if (!std::is_sorted(tokens.begin(), tokens.end())) std::sort(tokens.begin(), tokens.end());
   std::string_view last;
   std::vector<int32_t> path;  // nodes from the root to the last one
   const auto leave = [&](size_t depth) {

@@ -11,9 +11,9 @@ namespace flashmoe::text {
 namespace {
 
 // Steps of Slice's max_chars. Few tokens are longer than the last.
-constexpr int kSliceChars[] = {2, 4, 8, 16, 32};
-// Slices kept; a set comes from a schema's pattern, so there may be any number.
-constexpr size_t kMaxSlices = 64;
+constexpr int kSliceChars[] = {4, 16};
+// Slices kept, of up to a few MB; a set comes from a schema's pattern, so there may be any number.
+constexpr size_t kMaxSlices = 24;
 
 bool contains(const CodePointSet& set, char32_t c) {
   const auto after = std::upper_bound(
