@@ -8,10 +8,10 @@ purpose=${1:-}
 case $purpose in
   build)
     packages="g++ cmake ninja-build pkg-config libfmt-dev nlohmann-json3-dev libcli11-dev
-              liburing-dev libpcre2-dev libutf8proc-dev libxxhash-dev libedit-dev
+              liburing-dev libpcre2-dev libutf8proc-dev liblz4-dev libxxhash-dev libedit-dev
               libboost1.81-dev"
     commands="c++ cmake ninja pkg-config"
-    modules="fmt nlohmann_json CLI11 libpcre2-8 libutf8proc libxxhash libedit"
+    modules="fmt nlohmann_json CLI11 libpcre2-8 libutf8proc liblz4 libxxhash libedit"
     [ "$(uname -s)" != Linux ] || modules="$modules liburing"
     ;;
   test)
@@ -52,12 +52,12 @@ check_elsewhere() {
   cat <<END
 This system has no apt-get. To $purpose flashmoe, please install these first; missing:$missing
   Fedora    dnf install gcc-c++ cmake ninja-build pkgconf fmt-devel json-devel cli11-devel \\
-            liburing-devel pcre2-devel utf8proc-devel xxhash-devel libedit-devel \\
+            liburing-devel pcre2-devel utf8proc-devel lz4-devel xxhash-devel libedit-devel \\
             boost-devel gtest-devel xz
   Arch      pacman -S gcc cmake ninja pkgconf fmt nlohmann-json cli11 liburing pcre2 \\
-            libutf8proc xxhash libedit boost gtest xz
+            libutf8proc lz4 xxhash libedit boost gtest xz
   macOS     xcode-select --install; brew install cmake ninja pkgconf fmt nlohmann-json cli11 \\
-            pcre2 utf8proc xxhash boost googletest xz
+            pcre2 utf8proc lz4 xxhash boost googletest xz
 END
   exit 1
 }

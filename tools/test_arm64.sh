@@ -10,8 +10,8 @@ cd "$(dirname "$0")/.."
 readonly build=$PWD/build/arm64
 readonly root=$build/root
 readonly packages='libfmt-dev libfmt9 nlohmann-json3-dev libcli11-dev liburing-dev liburing2
-  libpcre2-dev libpcre2-8-0 libutf8proc-dev libutf8proc2 libxxhash-dev libxxhash0 libboost1.81-dev
-  libgtest-dev'
+  libpcre2-dev libpcre2-8-0 libutf8proc-dev libutf8proc2 liblz4-dev liblz4-1 libxxhash-dev
+  libxxhash0 libboost1.81-dev libgtest-dev'
 
 if (($# > 0)); then folders=("$@"); else folders=(base io quant kernels experts engine); fi
 

@@ -101,6 +101,15 @@ struct QuantizeCommandOptions {
 };
 int quantize(const QuantizeCommandOptions& options);
 
+struct PackCommandOptions {
+  std::string source;       // a model, or with `verify` alone the store
+  std::string destination;  // may be empty
+  int threads = 0;
+  bool verify = false;
+  bool json = false;
+};
+int pack(const PackCommandOptions& options);
+
 struct SynthCommandOptions {
   std::string model;  // a published model's name, or the path of a config.json
   std::string destination;

@@ -178,6 +178,27 @@ int parse_and_run(int argc, char** argv) {
       ->add_option("--threads", quantize_options.threads, "Threads (default: one for each CPU)")
       ->check(CLI::Range(1, 1024));
 
+  PackCommandOptions pack_options;
+  CLI::App* pack_app = app.add_subcommand(
+      "pack",
+      "Writes a model as a packed store: one aligned record for each expert, with checksums of\n"
+      "every byte. Its weights are those of the source, bit for bit, and every command takes "
+      "it.\n\n"
+      "  flashmoe pack ~/models/Qwen3.5-35B-A3B-4bit /fast/qwen35\n"
+      "  flashmoe pack --verify /fast/qwen35\n\n"
+      "A run that was ended (Ctrl-C, a full disk, a lost machine) goes on where it was when the\n"
+      "same command is given again.");
+  pack_app->add_option("SRC", pack_options.source, "Folder or org/name; with --verify, a store")
+      ->required();
+  pack_app->add_option("OUT", pack_options.destination, "Folder to write");
+  pack_app->add_flag("--verify", pack_options.verify,
+                     "Read the store (OUT, or SRC alone) and check every byte");
+  pack_app
+      ->add_option("--threads", pack_options.threads,
+                   "Pieces read and written at once (default: 8)")
+      ->check(CLI::Range(1, 256));
+  pack_app->add_flag("--json", pack_options.json, "Print one JSON object");
+
   SynthCommandOptions synth_options;
   CLI::App* synth_app = app.add_subcommand(
       "synth",
@@ -209,10 +230,12 @@ int parse_and_run(int argc, char** argv) {
   }
   set_log_level(quiet ? LogLevel::kQuiet : verbose ? LogLevel::kDebug : LogLevel::kInfo);
   if (app.get_subcommands().empty()) {
-    throw Error(
-        ErrorCode::kUsage,
-        "no command was given: run, serve, top, plan, inspect, logits, tokenize, render, quantize, "
-        "synth or bench; flashmoe --help says more");
+    std::vector<std::string> names;
+    for (const CLI::App* command : app.get_subcommands([](CLI::App*) { return true; })) {
+      names.push_back(command->get_name());
+    }
+    throw_error(ErrorCode::kUsage, "no command was given; there are {}; flashmoe --help says more",
+                fmt::join(names, ", "));
   }
   if (run_app->parsed()) return run(run_options);
   if (serve_app->parsed()) return serve(serve_options);
@@ -223,6 +246,7 @@ int parse_and_run(int argc, char** argv) {
   if (tokenize_app->parsed()) return tokenize(tokenize_options);
   if (render_app->parsed()) return render(render_options);
   if (quantize_app->parsed()) return quantize(quantize_options);
+  if (pack_app->parsed()) return pack(pack_options);
   if (bench_app->parsed()) return bench(bench_options);
   return synth(synth_options);
 }

@@ -78,6 +78,9 @@ void add_model_options(CLI::App& app, ModelOptions* o) {
   app.add_flag("--look-ahead", e.look_ahead,
                "Guess the next layer's experts and read them while the disk is idle")
       ->group("Engine");
+  app.add_flag("--checksums", e.checksums,
+               "Check all that is read of a packed store before it is used (see flashmoe pack)")
+      ->group("Engine");
   app.add_option("-k,--experts", e.experts_per_token,
                  "Experts for each token (default: as trained; fewer is faster, and lossy)")
       ->check(CLI::Range(1, 1 << 16))

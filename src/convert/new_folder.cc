@@ -18,15 +18,16 @@ namespace {
 
 constexpr int kMaxAttempts = 1000;
 
-// Absolute, through symbolic links, without a slash at the end.
-fs::path resolve(const std::string& path) {
+}  // namespace
+
+fs::path resolve_destination(const std::string& path) {
   std::error_code error;
   const fs::path resolved = fs::weakly_canonical(fs::absolute(path, error), error);
   if (error) throw_error(ErrorCode::kIo, "{}: cannot be resolved: {}", path, error.message());
   return resolved.has_filename() ? resolved : resolved.parent_path();
 }
 
-void check_free(const fs::path& path) {
+void check_destination(const fs::path& path) {
   std::error_code error;
   const fs::file_status status = fs::status(path, error);
   if (!fs::exists(status)) {
@@ -46,10 +47,27 @@ void check_free(const fs::path& path) {
   }
 }
 
-}  // namespace
+void check_free_space(const fs::path& folder, const fs::path& path, uint64_t needed_bytes) {
+  std::error_code error;
+  const fs::space_info space = fs::space(folder, error);
+  if (error) {
+    throw_error(ErrorCode::kIo, "{}: cannot tell the free space: {}", path.string(),
+                error.message());
+  }
+  if (space.available >= needed_bytes) return;
+  throw_error(ErrorCode::kIo, "{}: needs {} of disk space, but only {} are free", path.string(),
+              format_bytes(needed_bytes), format_bytes(space.available));
+}
 
-NewFolder::NewFolder(const std::string& path) : path_(resolve(path)) {
-  check_free(path_);
+void sync_folder(const fs::path& folder) {
+  const int fd = open(folder.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return;
+  fsync(fd);
+  close(fd);
+}
+
+NewFolder::NewFolder(const std::string& path) : path_(resolve_destination(path)) {
+  check_destination(path_);
   for (int attempt = 0; temporary_path_.empty(); ++attempt) {
     const fs::path candidate =
         path_.parent_path() /
@@ -69,18 +87,6 @@ NewFolder::~NewFolder() {
   fs::remove_all(temporary_path_, ignored);
 }
 
-void NewFolder::check_space(uint64_t needed_bytes) const {
-  std::error_code error;
-  const fs::space_info space = fs::space(temporary_path_, error);
-  if (error) {
-    throw_error(ErrorCode::kIo, "{}: cannot tell the free space: {}", path_.string(),
-                error.message());
-  }
-  if (space.available >= needed_bytes) return;
-  throw_error(ErrorCode::kIo, "{}: needs {} of disk space, but only {} are free", path_.string(),
-              format_bytes(needed_bytes), format_bytes(space.available));
-}
-
 void NewFolder::commit() {
   CHECK(!temporary_path_.empty());
   std::error_code error;
@@ -88,12 +94,7 @@ void NewFolder::commit() {
   if (error)
     throw_error(ErrorCode::kIo, "{}: cannot be named: {}", path_.string(), error.message());
   temporary_path_.clear();
-  // The new name is on disk only when the folder around it is; some file systems cannot sync these.
-  const int parent = open(path_.parent_path().c_str(), O_RDONLY | O_CLOEXEC);
-  if (parent >= 0) {
-    fsync(parent);
-    close(parent);
-  }
+  sync_folder(path_.parent_path());
 }
 
 }  // namespace flashmoe::convert

@@ -4,7 +4,6 @@
 #include <filesystem>
 #include <memory>
 #include <set>
-#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -13,6 +12,7 @@
 #include "base/format_units.h"
 #include "base/log.h"
 #include "base/thread_pool.h"
+#include "convert/kept_files.h"
 #include "convert/mlx_config.h"
 #include "convert/mlx_tensors.h"
 #include "convert/new_folder.h"
@@ -31,7 +31,6 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr uint64_t kHeadroomBytes = uint64_t{16} << 20;  // headers, index and file system
-constexpr size_t kCopyBytes = size_t{1} << 20;
 
 void check_options(const QuantizeOptions& options) {
   constexpr int kBits[] = {2, 3, 4, 5, 6, 8};
@@ -67,45 +66,9 @@ void refuse_quantized(const format::Checkpoint& source) {
   }
 }
 
-// Tokenizer, chat template, generation settings, licence: what a model needs beside its weights.
-// Not the model card, which speaks of the source.
-bool is_kept(const fs::path& name) {
-  if (name == "config.json" || name.string().ends_with(".index.json")) return false;
-  constexpr const char* kExtensions[] = {".json", ".jinja", ".txt", ".model", ".tiktoken"};
-  constexpr const char* kNames[] = {"LICENSE", "LICENCE", "NOTICE"};
-  return std::find(std::begin(kExtensions), std::end(kExtensions), name.extension()) !=
-             std::end(kExtensions) ||
-         std::any_of(std::begin(kNames), std::end(kNames),
-                     [&](const char* start) { return name.string().starts_with(start); });
-}
-
-std::vector<fs::path> kept_files(const std::string& folder) {
-  std::vector<fs::path> files;
-  std::error_code error;
-  for (fs::directory_iterator entry(folder, error), end; !error && entry != end;
-       entry.increment(error)) {
-    std::error_code ignored;  // links to nowhere count as other things than files
-    if (is_kept(entry->path().filename()) && entry->is_regular_file(ignored)) {
-      files.push_back(entry->path());
-    }
-  }
-  if (error) throw_error(ErrorCode::kIo, "{}: cannot be listed: {}", folder, error.message());
-  std::sort(files.begin(), files.end());
-  return files;
-}
-
 void write_file(const fs::path& path, std::string_view text) {
   AtomicFile file(path.string());
   file.write(text);
-  file.commit();
-}
-
-void copy_whole(const fs::path& from, const fs::path& to) {
-  const io::File source(from.string());
-  AtomicFile file(to.string());
-  for (uint64_t at = 0; at < source.size(); at += kCopyBytes) {
-    file.write(format::read_text(source, at, std::min<uint64_t>(kCopyBytes, source.size() - at)));
-  }
   file.commit();
 }
 

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <exception>
-#include <mutex>
 #include <span>
 #include <utility>
 
@@ -12,6 +10,7 @@
 #include "base/error.h"
 #include "base/half.h"
 #include "base/stop_signal.h"
+#include "convert/first_error.h"
 #include "quant/decode.h"
 #include "quant/encode.h"
 
@@ -21,27 +20,6 @@ namespace {
 
 constexpr int64_t kTaskBytes = int64_t{1} << 20;  // of the source, unless a row is longer
 constexpr int kTasksPerThread = 4;
-
-// Keeps the first exception of many tasks for the thread that waits for them.
-class FirstError {
- public:
-  template <typename F>
-  void guard(F&& work) noexcept {
-    try {
-      work();
-    } catch (...) {
-      const std::scoped_lock lock(mutex_);
-      if (!error_) error_ = std::current_exception();
-    }
-  }
-  void rethrow() const {
-    if (error_) std::rethrow_exception(error_);
-  }
-
- private:
-  std::mutex mutex_;
-  std::exception_ptr error_;
-};
 
 template <typename T, typename Narrow>
 void add_one(int64_t n, const std::byte* in, Narrow narrow, std::byte* out) {

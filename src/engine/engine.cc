@@ -13,6 +13,7 @@
 #include "engine/io_choice.h"
 #include "engine/plan.h"
 #include "engine/predict.h"
+#include "format/content_reader.h"
 #include "format/locate.h"
 #include "io/make_read_queue.h"
 #include "kernels/make_backend.h"
@@ -67,6 +68,25 @@ std::vector<io::File> open_files(const format::Checkpoint& checkpoint, io::Acces
   return files;
 }
 
+// The records that are read whole; all that have checksums if these are asked for.
+std::vector<const format::FileRecords*> whole_records(const format::Checkpoint& checkpoint,
+                                                      bool checksums) {
+  std::vector<const format::FileRecords*> whole;
+  for (size_t file = 0; file < checkpoint.files().size(); ++file) {
+    const format::FileRecords* records = checkpoint.records(static_cast<int>(file));
+    if (checksums && (records == nullptr || records->xxh3.empty())) {
+      throw_error(
+          ErrorCode::kUsage,
+          "{}: has no checksums to check; run without --checksums, or make a store that has "
+          "them: flashmoe pack",
+          checkpoint.path());
+    }
+    const bool is_whole = records != nullptr && (checksums || !records->lz4.empty());
+    whole.push_back(is_whole ? records : nullptr);
+  }
+  return whole;
+}
+
 void apply_options(const EngineOptions& options, Engine::Parts* p) {
   model::ModelConfig& config = p->config;
   if (options.experts_per_token < 0 || options.experts_per_token > config.moe.experts) {
@@ -96,6 +116,10 @@ std::unique_ptr<Engine::Parts> plan_engine(const EngineOptions& options, const O
   auto p = std::make_unique<Engine::Parts>();
   p->model_path = format::locate_model(options.model, format::process_environment());
   p->checkpoint = format::Checkpoint::open(p->model_path);
+  p->checksums = options.checksums;
+  p->whole_records = whole_records(*p->checkpoint, p->checksums);
+  if (p->checksums) p->checkpoint->check_companions();
+  p->notes = p->checkpoint->notes();
   p->config = model::parse_model_config(p->checkpoint->config(), p->model_path + "/config.json");
   apply_options(options, p.get());
 
@@ -133,7 +157,8 @@ std::unique_ptr<Engine::Parts> plan_engine(const EngineOptions& options, const O
                   p->context,
                   0,
                   p->sequences,
-                  alignment};
+                  alignment,
+                  p->whole_records};
   p->chunk = options.chunk > 0 ? std::min(options.chunk, p->context) : choose_chunk(input);
   p->rows_at_once = input.rows = std::max<int64_t>(p->chunk, p->sequences);
   p->plan = make_plan(input);
@@ -178,7 +203,7 @@ void make_runner(Engine::Parts* p) {
   }
   p->cache = std::make_unique<experts::ExpertCache>(index, std::move(slot_bytes), p->plan.cache);
   p->loader = std::make_unique<experts::ExpertLoader>(index, p->expert_files, *p->queue,
-                                                      p->plan.staging_buffers);
+                                                      p->plan.staging_buffers, p->whole_records);
   if (!p->queue->notes().empty()) p->notes.push_back(p->queue->notes());
   p->runner = std::make_unique<experts::StreamedMoe>(index, *p->cache, *p->loader, *p->backend,
                                                      p->look_ahead);
@@ -186,8 +211,9 @@ void make_runner(Engine::Parts* p) {
 
 std::unique_ptr<Engine> load_engine(std::unique_ptr<Engine::Parts> p,
                                     const LoadProgress& progress) {
-  p->weights = p->weights_plan->load(open_files(*p->checkpoint, io::Access::kBuffered), *p->backend,
-                                     progress);
+  const format::ContentReader files(
+      *p->checkpoint, p->checksums ? format::Checksums::kVerify : format::Checksums::kIgnore);
+  p->weights = p->weights_plan->load(files, *p->backend, progress);
   make_runner(p.get());
   p->pages = std::make_unique<model::PagePool>(
       p->state_shape.page_bytes(), pool_pages(p->state_shape, p->context, p->sequences));

@@ -26,6 +26,7 @@ struct Engine::Parts {
   int64_t rows_at_once = 0;  // of the largest step
   int sequences = 0;         // whose states must fit at once
   bool look_ahead = false;
+  bool checksums = false;
   MemoryPlan plan;
   std::vector<std::string> notes;
   std::string model_path;
@@ -42,6 +43,7 @@ struct Engine::Parts {
   std::unique_ptr<model::WeightsPlan> weights_plan;
   std::unique_ptr<model::Weights> weights;
   std::vector<io::File> expert_files;
+  std::vector<const format::FileRecords*> whole_records;  // see experts::WholeRecords
   std::unique_ptr<io::ReadQueue> queue;
   std::unique_ptr<experts::ExpertCache> cache;
   std::unique_ptr<experts::ExpertLoader> loader;

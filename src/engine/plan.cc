@@ -69,7 +69,8 @@ MemoryPlan make_plan(const PlanInput& in) {
 
   // One layer's experts are the least that a step needs resident at once.
   constexpr int kLeastBuffers = 2;
-  const uint64_t buffer = experts::ExpertLoader::buffer_bytes(index, in.alignment);
+  const uint64_t buffer =
+      experts::ExpertLoader::buffer_bytes(index, in.alignment, in.whole_records);
   const uint64_t fixed = plan.process + plan.dense + plan.state + plan.scratch;
   plan.minimum = fixed + std::max<uint64_t>(kLeastBuffers * buffer + k * largest_slot,
                                             model::WeightsPlan::kStagingBytes);

@@ -21,6 +21,7 @@ struct PlanInput {
   int64_t rows = 0;  // of the largest step
   int sequences = 0;
   size_t alignment = 1;  // of expert reads
+  experts::WholeRecords whole_records = {};
 };
 
 // Pages of the key-value pool: every sequence at full context, and one more for each, to copy a

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "format/checkpoint.h"
@@ -21,6 +22,9 @@ constexpr int kParts = 9;  // gate, up, down; each with codes, scales, biases
 // The parts of one expert in the order above; formats without scales and biases leave theirs empty.
 using ExpertParts = std::array<format::Extent, kParts>;
 
+// Files whose records are read whole, to be unpacked or checked: [file], nullptr for the others.
+using WholeRecords = std::span<const format::FileRecords* const>;
+
 // How one expert is read into a staging buffer: neighbouring parts share a read, and every read is
 // aligned in file and buffer.
 struct ExpertReads {
@@ -30,6 +34,11 @@ struct ExpertReads {
     size_t bytes = 0;
     size_t needed_bytes = 0;  // up to the last byte used; the file may end before `bytes`
     size_t staging_offset = 0;
+    // Of whole records: which, and where their content begins in the staging buffer. It is within
+    // what was read, or, for a compressed record, after it.
+    const format::FileRecords* records = nullptr;
+    uint64_t first_record = 0, last_record = 0;
+    size_t content_offset = 0;
   };
   int count = 0;
   std::array<Read, kParts> reads;
@@ -62,9 +71,9 @@ class ExpertIndex {
   // Bytes of the experts that one token visits.
   size_t token_bytes(int experts_per_token) const;
 
-  ExpertReads reads(ExpertKey key, size_t alignment) const;
+  ExpertReads reads(ExpertKey key, size_t alignment, WholeRecords whole = {}) const;
   // The largest ExpertReads::staging_bytes.
-  size_t staging_bytes(size_t alignment) const;
+  size_t staging_bytes(size_t alignment, WholeRecords whole = {}) const;
   // The expert's matrices in a staging buffer that `reads` filled.
   void matrices(ExpertKey key, const ExpertReads& reads, const std::byte* staging,
                 std::array<kernels::FileMatrix, 3>* gate_up_down) const;

@@ -9,10 +9,14 @@
 namespace flashmoe::experts {
 
 ExpertLoader::ExpertLoader(const ExpertIndex& index, std::span<const io::File> files,
-                           io::ReadQueue& queue, int buffers)
-    : index_(index), files_(files), queue_(queue), staging_(static_cast<size_t>(buffers)) {
+                           io::ReadQueue& queue, int buffers, WholeRecords whole)
+    : index_(index),
+      files_(files),
+      queue_(queue),
+      whole_(whole),
+      staging_(static_cast<size_t>(buffers)) {
   for (const io::File& file : files) alignment_ = std::max(alignment_, file.alignment());
-  staging_bytes_ = buffer_bytes(index, alignment_);
+  staging_bytes_ = buffer_bytes(index, alignment_, whole_);
   memory_ = AlignedBuffer(staging_bytes_ * static_cast<size_t>(buffers));
   std::vector<std::span<std::byte>> spans;
   for (int b = buffers - 1; b >= 0; --b) {
@@ -27,9 +31,9 @@ ExpertLoader::~ExpertLoader() {
   queue_.register_buffers({});
 }
 
-size_t ExpertLoader::buffer_bytes(const ExpertIndex& index, size_t alignment) {
+size_t ExpertLoader::buffer_bytes(const ExpertIndex& index, size_t alignment, WholeRecords whole) {
   const size_t place = std::max<size_t>(alignment, 4096);
-  return (index.staging_bytes(alignment) + place - 1) / place * place;
+  return (index.staging_bytes(alignment, whole) + place - 1) / place * place;
 }
 
 void ExpertLoader::start(ExpertKey key) {
@@ -37,7 +41,7 @@ void ExpertLoader::start(ExpertKey key) {
   const int buffer = free_buffers_.back();
   free_buffers_.pop_back();
   Staging& staging = staging_[buffer];
-  staging = {key, 0, index_.reads(key, alignment_), {}};
+  staging = {key, 0, index_.reads(key, alignment_, whole_), {}};
   staging.reads_left = staging.plan.count;
   if (in_flight_++ == 0) busy_since_ = Clock::now();
   for (int r = 0; r < staging.plan.count; ++r) submit(buffer, r);
@@ -81,6 +85,29 @@ void ExpertLoader::complete(const io::ReadCompletion& completion) {
   if (--staging.reads_left == 0) complete_.push_back(buffer);
 }
 
+// From what was read to the content of its records.
+void ExpertLoader::finish_records(int buffer) {
+  const ExpertReads& plan = staging_[buffer].plan;
+  for (int r = 0; r < plan.count; ++r) {
+    const ExpertReads::Read& read = plan.reads[r];
+    if (read.records == nullptr) continue;
+    const format::FileRecords& records = *read.records;
+    const std::string& path = files_[read.file].path();
+    std::byte* content = staging_data(buffer) + read.content_offset;
+    for (uint64_t record = read.first_record; record <= read.last_record; ++record) {
+      const std::span<std::byte> bytes(content, records.bytes_of(record));
+      if (!records.lz4.empty()) {
+        const format::FileRecords::Place& place = records.lz4[record];
+        const std::byte* stored = staging_data(buffer) + read.staging_offset +
+                                  static_cast<size_t>(place.offset - read.offset);
+        format::unpack_record(records, record, {stored, place.bytes}, bytes, path);
+      }
+      if (!records.xxh3.empty()) format::check_record(records, record, bytes, path);
+      content += bytes.size();
+    }
+  }
+}
+
 ExpertLoader::Loaded ExpertLoader::wait() {
   CHECK(in_flight_ > 0);
   std::array<io::ReadCompletion, 16> completions;
@@ -94,6 +121,7 @@ ExpertLoader::Loaded ExpertLoader::wait() {
   if (--in_flight_ == 0) {
     busy_s_ += std::chrono::duration<double>(Clock::now() - busy_since_).count();
   }
+  finish_records(buffer);
   Loaded loaded{staging_[buffer].key, buffer, {}};
   index_.matrices(loaded.key, staging_[buffer].plan, staging_data(buffer), &loaded.gate_up_down);
   return loaded;

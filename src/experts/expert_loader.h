@@ -1,6 +1,6 @@
 // Brings experts from disk into a ring of staging buffers, many at once, in whatever order the
 // disk answers. Owns the buffers and the bookkeeping of reads in flight; asks again after a short
-// read, and turns a failed one into an Error with path and offset.
+// read, and turns a failed one into an Error with path and offset. Unpacks and checks records.
 #pragma once
 
 #include <array>
@@ -19,12 +19,13 @@ namespace flashmoe::experts {
 
 class ExpertLoader {
  public:
-  // files[i] is the checkpoint's file i. index, files and queue must outlive the loader.
+  // files[i] is the checkpoint's file i, whole[i] its records where these have to be unpacked or
+  // are to be checked. index, files, whole and queue must outlive the loader.
   ExpertLoader(const ExpertIndex& index, std::span<const io::File> files, io::ReadQueue& queue,
-               int buffers);
+               int buffers, WholeRecords whole = {});
   ~ExpertLoader();
   // Memory of one staging buffer when reads must be aligned to `alignment`.
-  static size_t buffer_bytes(const ExpertIndex& index, size_t alignment);
+  static size_t buffer_bytes(const ExpertIndex& index, size_t alignment, WholeRecords whole = {});
 
   // An expert in its file's layout; valid until `release`.
   struct Loaded {
@@ -36,8 +37,8 @@ class ExpertLoader {
   bool can_start() const { return !free_buffers_.empty(); }
   void start(ExpertKey key);
   int in_flight() const { return in_flight_; }  // experts started and not yet returned
-  // The next expert that is complete; at least one must be in flight. Throws when a read fails;
-  // call `drain` before going on.
+  // The next expert that is complete; at least one must be in flight. Throws when a read fails or
+  // a record is damaged; call `drain` before going on.
   Loaded wait();
   bool has_complete() const { return !complete_.empty(); }  // `wait` would not wait
   void release(const Loaded& loaded);
@@ -62,10 +63,12 @@ class ExpertLoader {
   }
   void submit(int buffer, int read);
   void complete(const io::ReadCompletion& completion);
+  void finish_records(int buffer);
 
   const ExpertIndex& index_;
   std::span<const io::File> files_;
   io::ReadQueue& queue_;
+  WholeRecords whole_;
   size_t alignment_ = 1;
   size_t staging_bytes_ = 0;  // of one buffer
   AlignedBuffer memory_;

@@ -2,6 +2,7 @@
 
 #include "format/gguf_checkpoint.h"
 #include "format/safetensors_folder.h"
+#include "format/store.h"
 
 namespace flashmoe::format {
 
@@ -18,7 +19,8 @@ std::vector<Extent> contiguous_extents(const TensorInfo& tensor) {
 }
 
 std::unique_ptr<Checkpoint> Checkpoint::open(const std::string& path) {
-  return is_gguf(path) ? open_gguf(path) : open_safetensors_folder(path);
+  if (is_gguf(path)) return open_gguf(path);
+  return is_store(path) ? open_store(path) : open_safetensors_folder(path);
 }
 
 }  // namespace flashmoe::format

@@ -70,6 +70,9 @@ class Checkpoint {
     static_cast<void>(file);
     return nullptr;
   }
+  // Reads the files beside the weights (configuration, tokenizer) and throws Error kCorrupt for one
+  // that does not have its checksum. Does nothing where there are none.
+  virtual void check_companions() const {}
   // What the user should know of how this folder was understood.
   virtual std::vector<std::string> notes() const { return {}; }
 

@@ -18,13 +18,6 @@ using quant::DType;
 
 constexpr size_t kMaxRank = 16;
 
-DType dtype_from_name(const std::string& name) {
-  for (int i = 0; i < static_cast<int>(DType::kOther); ++i) {
-    if (name == quant::dtype_name(static_cast<DType>(i))) return static_cast<DType>(i);
-  }
-  return DType::kOther;
-}
-
 // A JSON integer in [0, 2^63), else nothing.
 std::optional<uint64_t> as_size(const json& value) {
   if (!value.is_number_unsigned()) return std::nullopt;
@@ -45,7 +38,7 @@ class HeaderParser {
     const json& dtype = member(name, entry, "dtype");
     if (!dtype.is_string()) fail(name, "its dtype is not a string");
     tensor.dtype_name = dtype.get<std::string>();
-    tensor.dtype = dtype_from_name(tensor.dtype_name);
+    tensor.dtype = quant::dtype_named(tensor.dtype_name);
     tensor.shape = parse_shape(name, member(name, entry, "shape"));
     tensor.extent = parse_range(name, member(name, entry, "data_offsets"));
     check_bytes(tensor);

@@ -1,5 +1,5 @@
-// Opening a file for reads past the page cache: one source file for each system. Owns nothing; the
-// descriptor is the caller's. Private to io.
+// Opening a file for reads or writes past the page cache: one source file for each system. Owns
+// nothing; the descriptor is the caller's. Private to io.
 #pragma once
 
 #include <fcntl.h>
@@ -23,6 +23,11 @@ inline int open_for_reading(const std::string& path, int flags) {
 
 // -1 with errno: EINVAL when the file system has no direct reads.
 int open_direct(const std::string& path);
+
+// The file, emptied or new, for direct writes where the file system has them. -1 with errno.
+int create_direct(const std::string& path);
+// Ends direct access, if there was any. From any thread.
+void leave_direct(int fd);
 
 // What direct reads must be multiples of; 0 when the file system says that it has none.
 size_t direct_alignment(int fd);

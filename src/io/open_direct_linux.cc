@@ -9,6 +9,22 @@ namespace flashmoe::io {
 
 int open_direct(const std::string& path) { return open_for_reading(path, O_DIRECT); }
 
+int create_direct(const std::string& path) {
+  for (const int direct : {O_DIRECT, 0}) {
+    int fd;
+    do {
+      fd = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | direct, 0666);
+    } while (fd < 0 && errno == EINTR);
+    if (fd >= 0 || errno != EINVAL) return fd;
+  }
+  return -1;
+}
+
+void leave_direct(int fd) {
+  const int flags = fcntl(fd, F_GETFL);
+  if (flags >= 0) fcntl(fd, F_SETFL, flags & ~O_DIRECT);
+}
+
 size_t direct_alignment([[maybe_unused]] int fd) {
 #ifdef STATX_DIOALIGN  // since Linux 6.1
   struct statx info = {};

@@ -9,6 +9,17 @@ int open_direct(const std::string& path) {
   return fd;
 }
 
+int create_direct(const std::string& path) {
+  int fd;
+  do {
+    fd = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  } while (fd < 0 && errno == EINTR);
+  if (fd >= 0) fcntl(fd, F_NOCACHE, 1);
+  return fd;
+}
+
+void leave_direct(int fd) { fcntl(fd, F_NOCACHE, 0); }
+
 size_t direct_alignment(int) { return kDefaultAlignment; }
 
 }  // namespace flashmoe::io

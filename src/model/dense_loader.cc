@@ -48,12 +48,11 @@ class RowWalker {
 };
 
 // Reads one part (codes, scales or biases) of the runs' rows, one after the other.
-void read_part(std::span<const io::File> files, const format::Extent& part, size_t row_bytes,
+void read_part(const format::ContentReader& files, const format::Extent& part, size_t row_bytes,
                const std::vector<RowRun>& runs, std::byte* to) {
   for (const RowRun& run : runs) {
     const size_t bytes = static_cast<size_t>(run.count) * row_bytes;
-    files[static_cast<size_t>(part.file)].read_exact(
-        part.offset + static_cast<uint64_t>(run.begin) * row_bytes, bytes, to);
+    files.read(part.file, part.offset + static_cast<uint64_t>(run.begin) * row_bytes, bytes, to);
     to += bytes;
   }
 }
@@ -114,7 +113,7 @@ void DenseLoader::add_computed(std::vector<float> values, const float** target) 
   vectors_.push_back({{}, Transform::kNone, std::move(values), target, offset, count});
 }
 
-AlignedBuffer DenseLoader::load(std::span<const io::File> files, kernels::Backend& backend,
+AlignedBuffer DenseLoader::load(const format::ContentReader& files, kernels::Backend& backend,
                                 size_t staging_bytes,
                                 const std::function<void(uint64_t, uint64_t)>& progress) const {
   AlignedBuffer memory(prepared_bytes_);
@@ -160,8 +159,7 @@ AlignedBuffer DenseLoader::load(std::span<const io::File> files, kernels::Backen
     if (item.computed.empty()) {
       // A few kilobytes at most: read at once, decoded as one row.
       std::vector<std::byte> bytes(item.source.extent.bytes);
-      files[static_cast<size_t>(item.source.extent.file)].read_exact(item.source.extent.offset,
-                                                                     bytes.size(), bytes.data());
+      files.read(item.source.extent, bytes.data());
       quant::Format format;
       format.dtype = item.source.dtype;
       quant::decode_row(format, item.count, bytes.data(), nullptr, nullptr, values);

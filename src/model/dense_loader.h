@@ -5,12 +5,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <span>
 #include <vector>
 
 #include "base/aligned_buffer.h"
 #include "format/checkpoint.h"
-#include "io/file.h"
+#include "format/content_reader.h"
 #include "kernels/backend.h"
 
 namespace flashmoe::model {
@@ -47,7 +46,7 @@ class DenseLoader {
 
   // Returns the memory that the targets now point into. `progress` may be empty; it is called after
   // each piece, and what it throws ends the loading.
-  AlignedBuffer load(std::span<const io::File> files, kernels::Backend& backend,
+  AlignedBuffer load(const format::ContentReader& files, kernels::Backend& backend,
                      size_t staging_bytes,
                      const std::function<void(uint64_t, uint64_t)>& progress) const;
 

@@ -304,7 +304,7 @@ size_t WeightsPlan::prepared_bytes() const { return layout_->loader.prepared_byt
 uint64_t WeightsPlan::file_bytes() const { return layout_->loader.file_bytes(); }
 uint64_t WeightsPlan::token_file_bytes() const { return file_bytes() - layout_->embedding_bytes; }
 
-std::unique_ptr<Weights> WeightsPlan::load(std::span<const io::File> files,
+std::unique_ptr<Weights> WeightsPlan::load(const format::ContentReader& files,
                                            kernels::Backend& backend,
                                            const LoadProgress& progress) {
   CHECK(layout_->weights != nullptr);

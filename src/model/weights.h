@@ -12,7 +12,7 @@
 #include "base/aligned_buffer.h"
 #include "experts/expert_index.h"
 #include "format/checkpoint.h"
-#include "io/file.h"
+#include "format/content_reader.h"
 #include "kernels/backend.h"
 #include "model/config.h"
 
@@ -65,7 +65,7 @@ class WeightsPlan {
   static constexpr size_t kStagingBytes = size_t{16} << 20;
 
   // Reads and prepares everything; once. files[i] is the checkpoint's file i.
-  std::unique_ptr<Weights> load(std::span<const io::File> files, kernels::Backend& backend,
+  std::unique_ptr<Weights> load(const format::ContentReader& files, kernels::Backend& backend,
                                 const LoadProgress& progress);
 
   // Formats and shapes of all dense weights; before `load`, and without data.

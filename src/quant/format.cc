@@ -66,6 +66,13 @@ std::optional<BlockType> block_type(uint32_t gguf_id) {
   return std::nullopt;
 }
 
+DType dtype_named(std::string_view name) {
+  for (const DTypeRow& row : kDTypes) {
+    if (name == row.name) return row.type;
+  }
+  return DType::kOther;
+}
+
 size_t Format::code_bytes(int64_t cols) const {
   const auto n = static_cast<size_t>(cols);
   switch (encoding) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 namespace flashmoe::quant {
 
@@ -30,8 +31,9 @@ enum class DType {
   kOther,  // any other type: its tensors are listed but cannot be used
 };
 
-size_t dtype_bytes(DType type);      // of one element; 0 for kOther
-const char* dtype_name(DType type);  // "BF16"
+size_t dtype_bytes(DType type);            // of one element; 0 for kOther
+const char* dtype_name(DType type);        // "BF16"
+DType dtype_named(std::string_view name);  // kOther for a name that is none of these
 
 enum class Encoding {
   kPlain,   // one DType value per weight: F32, F16 or BF16
