@@ -36,7 +36,7 @@ void make_folder(const fs::path& path) {
 UnfinishedStore::UnfinishedStore(const std::string& destination, uint64_t plan)
     : destination_(resolve_destination(destination)),
       around_(destination_.parent_path() /
-              ("." + destination_.filename().string() + ".unfinished")),
+              fmt::format(".{}.unfinished", destination_.filename().string())),
       folder_(around_ / "store"),
       journal_path_(around_ / "journal") {
   std::error_code ignored;

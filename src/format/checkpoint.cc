@@ -1,5 +1,6 @@
 #include "format/checkpoint.h"
 
+#include "format/flash_moe_folder.h"
 #include "format/gguf_checkpoint.h"
 #include "format/safetensors_folder.h"
 #include "format/store.h"
@@ -20,7 +21,8 @@ std::vector<Extent> contiguous_extents(const TensorInfo& tensor) {
 
 std::unique_ptr<Checkpoint> Checkpoint::open(const std::string& path) {
   if (is_gguf(path)) return open_gguf(path);
-  return is_store(path) ? open_store(path) : open_safetensors_folder(path);
+  if (is_store(path)) return open_store(path);
+  return is_flash_moe(path) ? open_flash_moe(path) : open_safetensors_folder(path);
 }
 
 }  // namespace flashmoe::format

@@ -20,7 +20,9 @@ struct FileRecords {
   uint64_t record_bytes = 0;   // of the content; the last record may be shorter
   uint64_t content_bytes = 0;  // of all records
   std::vector<uint64_t> xxh3;  // one a record, of its content; empty: no checksums
-  std::vector<Place> lz4;      // one a record, where its LZ4 block is; empty: not compressed
+  // One a record, where it is compressed: an LZ4 block, or blocks in the frame of Apple's library,
+  // or, where the sizes are equal, the content. Empty: not compressed.
+  std::vector<Place> lz4;
 
   uint64_t count() const { return (content_bytes + record_bytes - 1) / record_bytes; }
   uint64_t bytes_of(uint64_t record) const {
@@ -32,7 +34,7 @@ struct FileRecords {
 // Throws Error kCorrupt with `path`, record and offset unless the content has its checksum.
 void check_record(const FileRecords& records, uint64_t record, std::span<const std::byte> content,
                   const std::string& path);
-// From an LZ4 block to the record's content, which takes bytes_of(record). Throws Error kCorrupt.
+// From what is stored to the record's content, which takes bytes_of(record). Throws Error kCorrupt.
 void unpack_record(const FileRecords& records, uint64_t record, std::span<const std::byte> stored,
                    std::span<std::byte> content, const std::string& path);
 

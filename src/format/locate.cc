@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "format/flash_moe_folder.h"
 #include "format/gguf_checkpoint.h"
 #include "format/input_file.h"
 #include "format/store.h"
@@ -114,7 +115,7 @@ bool has_safetensors(const fs::path& folder) {
 
 // The model in a folder; nothing when there is none.
 std::optional<std::string> find_in_folder(const fs::path& folder) {
-  if (is_store(folder.string())) return folder.string();
+  if (is_store(folder.string()) || is_flash_moe(folder.string())) return folder.string();
   const bool has_config = is_there(folder / "config.json");
   if (has_config && has_safetensors(folder)) return folder.string();
   const std::vector<fs::path> models = gguf_models(folder);
