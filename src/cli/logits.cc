@@ -11,8 +11,7 @@
 #include "cli/commands.h"
 #include "cli/locate.h"
 #include "cli/open_engine.h"
-#include "format/json_file.h"
-#include "model/config.h"
+#include "model/checkpoint_config.h"
 
 namespace flashmoe::cli {
 
@@ -46,8 +45,7 @@ std::vector<int32_t> parse_ids(std::string_view text, const std::string& path, i
 
 int logits(const LogitsOptions& o) {
   const std::string folder = model_folder(o.model.model);
-  const std::string config = folder + "/config.json";
-  const int vocab_size = model::parse_model_config(format::read_json_file(config), config).vocab;
+  const int vocab_size = model::read_model_config(*format::Checkpoint::open(folder)).vocab;
   const std::vector<int32_t> ids = parse_ids(read_text(o.ids, "ids"), o.ids, vocab_size);
   install_stop_signal();
   ModelOptions model = o.model;

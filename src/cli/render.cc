@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "cli/commands.h"
 #include "cli/locate.h"
+#include "engine/text_model.h"
 #include "text/chat_template.h"
 #include "text/json_message.h"
 
@@ -28,7 +29,7 @@ int render(const RenderOptions& o) {
         text::ChatTemplate::parse(read_text(o.model, "template"), o.model).render(variables).text;
   } else {
     const std::string folder = model_folder(o.model);
-    const auto source = text::load_chat_template(folder, variables.contains("tools"));
+    const auto source = engine::read_chat_template(folder, variables.contains("tools"));
     if (!source) throw_error(ErrorCode::kNotFound, "{}: there is no chat template", folder);
     output = source->render(variables).text;
   }

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "cli/commands.h"
 #include "cli/locate.h"
+#include "engine/text_model.h"
 #include "format/json_file.h"
 #include "text/tokenizer.h"
 
@@ -40,9 +41,9 @@ std::vector<int32_t> parse_ids(const std::string& input) {
 }  // namespace
 
 int tokenize(const TokenizeOptions& o) {
-  const std::string path =
-      o.model.ends_with(".json") ? o.model : model_folder(o.model) + "/tokenizer.json";
-  const text::Tokenizer tokenizer = text::Tokenizer::from_file(path);
+  const text::Tokenizer tokenizer = o.model.ends_with(".json")
+                                        ? text::Tokenizer::from_file(o.model)
+                                        : engine::read_tokenizer(model_folder(o.model));
   const std::string input = read_text("-", "text");
   std::string output;
   if (o.decode) {

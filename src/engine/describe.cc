@@ -6,6 +6,7 @@
 #include "base/thread_pool.h"
 #include "format/checkpoint.h"
 #include "kernels/make_backend.h"
+#include "model/checkpoint_config.h"
 #include "model/state.h"
 #include "model/weights.h"
 
@@ -69,7 +70,7 @@ ModelDescription describe(const std::string& folder) {
   const std::unique_ptr<format::Checkpoint> checkpoint = format::Checkpoint::open(folder);
   ModelDescription d;
   d.path = folder;
-  d.config = model::parse_model_config(checkpoint->config(), folder + "/config.json");
+  d.config = model::read_model_config(*checkpoint);
   ThreadPool pool(1);
   const std::unique_ptr<kernels::Backend> backend = kernels::make_backend("ref", pool);
   const model::WeightsPlan plan(*checkpoint, d.config, *backend);

@@ -18,6 +18,7 @@
 #include "io/make_read_queue.h"
 #include "kernels/make_backend.h"
 #include "limits/limits_cache.h"
+#include "model/checkpoint_config.h"
 
 namespace flashmoe {
 
@@ -120,7 +121,7 @@ std::unique_ptr<Engine::Parts> plan_engine(const EngineOptions& options, const O
   p->whole_records = whole_records(*p->checkpoint, p->checksums);
   if (p->checksums) p->checkpoint->check_companions();
   p->notes = p->checkpoint->notes();
-  p->config = model::parse_model_config(p->checkpoint->config(), p->model_path + "/config.json");
+  p->config = model::read_model_config(*p->checkpoint);
   apply_options(options, p.get());
 
   const int cpus = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));

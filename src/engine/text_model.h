@@ -1,5 +1,5 @@
 // The text side of a model: tokenizer, chat template and the makers' settings for generation, from
-// the files beside its weights. Owns them; knows no tensors.
+// the files beside its weights or from GGUF metadata. Owns them; knows no tensors.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -10,14 +10,24 @@
 #include "engine/generate.h"
 #include "engine/sampler.h"
 #include "text/chat_template.h"
+#include "text/gguf_text.h"
 #include "text/tokenizer.h"
 
 namespace flashmoe::engine {
 
+// Of a GGUF file; it may hold a vocabulary alone.
+text::GgufText read_gguf_text(const std::string& path);
+// `model` is a folder with tokenizer.json, or a GGUF file.
+text::Tokenizer read_tokenizer(const std::string& model);
+// Nothing if the model has no template.
+std::optional<text::ModelChatTemplate> read_chat_template(const std::string& model,
+                                                          bool with_tools);
+
 class TextModel {
  public:
-  // `folder` holds tokenizer.json, config.json and usually a chat template. Throws Error.
-  explicit TextModel(const std::string& folder);
+  // `model` is a folder with tokenizer.json, config.json and usually a chat template, or a GGUF
+  // file. Throws Error.
+  explicit TextModel(const std::string& model);
 
   const text::Tokenizer& tokenizer() const { return tokenizer_; }
   // As the model's makers set it; `seed` is 0.
@@ -30,16 +40,16 @@ class TextModel {
   // template's: messages, and any of tools, enable_thinking, … Throws Error kUsage when the model
   // has no chat template.
   std::vector<int32_t> encode_chat(nlohmann::ordered_json variables) const;
-  // Plain text; special tokens form from it only if `parse_special`.
-  std::vector<int32_t> encode_text(const std::string& text, bool parse_special) const {
-    return tokenizer_.encode(text, parse_special);
-  }
+  // Plain text, after the token that goes before it if the model has one; special tokens form from
+  // it only if `parse_special`.
+  std::vector<int32_t> encode_text(const std::string& text, bool parse_special) const;
   // At most `limit` tokens of reasoning (-1: any number), for models that mark it with <think> and
   // </think>.
   ThinkBudget think_budget(int64_t limit) const;
 
  private:
-  std::string folder_;
+  std::string model_;
+  std::optional<text::GgufText> gguf_;
   text::Tokenizer tokenizer_;
   SamplingOptions sampling_;
   std::vector<int32_t> stop_tokens_;

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "format/gguf_header.h"
+#include "format/gguf_types.h"
 #include "format/json_file.h"
 #include "format/part_names.h"
 
@@ -137,11 +138,9 @@ class GgufCheckpoint : public Checkpoint {
   }
 
   quant::Format format_of(const TensorInfo& tensor) const {
-    if (tensor.dtype == quant::DType::kF32 || tensor.dtype == quant::DType::kF16 ||
-        tensor.dtype == quant::DType::kBf16) {
-      return {quant::Encoding::kPlain, tensor.dtype, 0, 0};
-    }
-    throw_error(ErrorCode::kUnsupported, "{}: tensor {}: its type {} is not supported",
+    if (const auto format = gguf_format(tensor.dtype_name)) return *format;
+    throw_error(ErrorCode::kUnsupported,
+                "{}: tensor {}: its type {} is not supported where a matrix is needed",
                 file_of(tensor), tensor.name, tensor.dtype_name);
   }
 

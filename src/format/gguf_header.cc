@@ -325,8 +325,8 @@ class HeaderParser {
   }
 
   void set_type(uint32_t id, TensorInfo* tensor) const {
-    const GgufType* type = find_gguf_type(id);
-    if (type == nullptr) {
+    const std::optional<GgufType> type = gguf_type(id);
+    if (!type) {
       throw_error(
           ErrorCode::kUnsupported,
           "{}: tensor {}: its type {} is not known; is the file damaged, or newer than this "
@@ -336,16 +336,16 @@ class HeaderParser {
     tensor->dtype = type->dtype;
     tensor->dtype_name = type->name;
     const std::string shape = fmt::format("{} [{}]", type->name, fmt::join(tensor->shape, ", "));
-    if (tensor->shape.back() % type->block_weights != 0) {
+    if (tensor->shape.back() % type->block_inputs != 0) {
       fail_tensor(tensor->name,
                   fmt::format("{}: its rows are no multiple of the type's blocks of {}", shape,
-                              type->block_weights));
+                              type->block_inputs));
     }
-    uint64_t bytes = type->block_bytes;
+    auto bytes = static_cast<uint64_t>(type->block_bytes);
     bool overflow = false;
     for (size_t i = 0; i < tensor->shape.size(); ++i) {
       const bool is_row = i + 1 == tensor->shape.size();
-      const int64_t n = is_row ? tensor->shape[i] / type->block_weights : tensor->shape[i];
+      const int64_t n = is_row ? tensor->shape[i] / type->block_inputs : tensor->shape[i];
       overflow = overflow || __builtin_mul_overflow(bytes, static_cast<uint64_t>(n), &bytes);
     }
     if (overflow || bytes > uint64_t{1} << 62) fail_tensor(tensor->name, shape + " overflows");

@@ -72,12 +72,17 @@ struct Route {
 // [q of all key heads | k of all key heads | v of all value heads].
 struct DeltaNetShape {
   int key_heads = 0;
-  int value_heads = 0;  // a multiple of key_heads; value head h reads key head h / (value / key)
+  int value_heads = 0;  // a multiple of key_heads
   int key_dim = 0;
   int value_dim = 0;
   int conv_width = 0;
   float norm_eps = 0;
+  // Value head h reads key head h / (value_heads / key_heads); tiled: h % key_heads.
+  bool tiled = false;
 
+  int key_head(int value_head) const {
+    return tiled ? value_head % key_heads : value_head / (value_heads / key_heads);
+  }
   int key_width() const { return key_heads * key_dim; }
   int value_width() const { return value_heads * value_dim; }
   int channels() const { return 2 * key_width() + value_width(); }

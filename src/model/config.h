@@ -49,6 +49,7 @@ struct ModelConfig {
     int key_dim = 0;      // of one head, up to 512
     int value_dim = 0;    // of one head, up to 512
     int conv_width = 0;   // taps of the causal convolution, 1 to 64
+    bool tiled = false;   // value head h belongs to key head h % key_heads, as GGUF has it for 3.5
     int key_width() const { return key_heads * key_dim; }
     int value_width() const { return value_heads * value_dim; }
     int conv_channels() const { return 2 * key_width() + value_width(); }
@@ -67,6 +68,9 @@ struct ModelConfig {
   // The formula of the layer and head norms is (1 + w): Hugging Face files store w, MLX files
   // store 1 + w. False: w in both.
   bool norm_plus_one = false;
+
+  // Layers that the checkpoint numbers on after these and that only predict further tokens.
+  int prediction_layers = 0;
 
   std::vector<int> eos_ids;  // tokens that end a sequence; may be empty
 

@@ -14,7 +14,8 @@ StateShape::StateShape(const ModelConfig& config, kernels::KvType kv_type)
   const ModelConfig::Attention& a = config.attention;
   attention = {a.heads, a.kv_heads, a.head_dim, a.rotary_dim, config.rms_eps, kv_type};
   const ModelConfig::DeltaNet& d = config.delta;
-  delta = {d.key_heads, d.value_heads, d.key_dim, d.value_dim, d.conv_width, config.rms_eps};
+  delta = {d.key_heads,  d.value_heads,  d.key_dim, d.value_dim,
+           d.conv_width, config.rms_eps, d.tiled};
 }
 
 int PagePool::acquire() {

@@ -11,13 +11,14 @@ namespace flashmoe::model {
 
 namespace {
 
-// Where the text model lies in plain, multimodal (Hugging Face) and multimodal (MLX) checkpoints.
-constexpr std::string_view kPrefixes[] = {"model.", "model.language_model.",
-                                          "language_model.model."};
-constexpr std::string_view kHeads[] = {"lm_head", "language_model.lm_head"};
 // Parts of published checkpoints that text generation does without.
 constexpr std::string_view kOptional[] = {"mtp.",    "model.mtp.",    "language_model.mtp.",
                                           "visual.", "model.visual.", "vision_tower."};
+
+std::vector<int64_t> without_ones(std::vector<int64_t> shape) {
+  std::erase(shape, 1);
+  return shape;
+}
 
 bool starts_with_any(std::string_view name, std::span<const std::string_view> prefixes) {
   return std::any_of(prefixes.begin(), prefixes.end(),
@@ -27,16 +28,21 @@ bool starts_with_any(std::string_view name, std::span<const std::string_view> pr
 }  // namespace
 
 TensorFinder::TensorFinder(const format::Checkpoint& checkpoint, const ModelConfig& config)
-    : checkpoint_(checkpoint), tied_(config.tied_embeddings) {
-  for (std::string_view prefix : kPrefixes) {
-    if (checkpoint.find(std::string(prefix) + "embed_tokens.weight") != nullptr) prefix_ = prefix;
+    : checkpoint_(checkpoint), config_(config) {
+  for (const TensorNames& names : {kTransformersNames, gguf_names(config.family)}) {
+    for (std::string_view prefix : names.prefixes) {
+      const std::string embedding = std::string(prefix) + std::string(names.embedding) + ".weight";
+      if (checkpoint.find(embedding) == nullptr) continue;
+      names_ = names;
+      prefix_ = prefix;
+      return;
+    }
   }
-  if (prefix_.empty()) {
-    throw_error(ErrorCode::kNotFound,
-                "{}: no tensor 'model.embed_tokens.weight' (nor under 'model.language_model.' or "
-                "'language_model.model.'); is this a checkpoint of a {} model?",
-                checkpoint.path(), config.model_type);
-  }
+  throw_error(ErrorCode::kNotFound,
+              "{}: no tensor 'model.embed_tokens.weight' (nor under 'model.language_model.' or "
+              "'language_model.model.', nor 'token_embd.weight'); is this a checkpoint of a {} "
+              "model?",
+              checkpoint.path(), config.model_type);
 }
 
 format::MatrixInfo TensorFinder::matrix(const std::string& name, int64_t rows, int64_t cols,
@@ -45,14 +51,14 @@ format::MatrixInfo TensorFinder::matrix(const std::string& name, int64_t rows, i
 }
 
 format::MatrixInfo TensorFinder::head(int64_t rows, int64_t cols) {
-  for (std::string_view name : kHeads) {
+  for (std::string_view name : names_.heads) {
     if (checkpoint_.find(std::string(name) + ".weight") != nullptr) {
       return checked(std::string(name), rows, cols, 1);
     }
   }
   throw_error(ErrorCode::kNotFound,
-              "{}: no tensor 'lm_head.weight', and config.json does not tie it to the embedding",
-              checkpoint_.path());
+              "{}: no tensor '{}.weight', and {} does not tie it to the embedding",
+              checkpoint_.path(), names_.heads.front(), names_.config);
 }
 
 format::MatrixInfo TensorFinder::checked(const std::string& full_name, int64_t rows, int64_t cols,
@@ -64,9 +70,9 @@ format::MatrixInfo TensorFinder::checked(const std::string& full_name, int64_t r
   }
   if (info->rows != rows || info->cols != cols || info->count != count) {
     throw_error(ErrorCode::kCorrupt,
-                "{}: tensor '{}' is {} x [{}, {}], but config.json calls for {} x [{}, {}]",
-                checkpoint_.path(), full_name, info->count, info->rows, info->cols, count, rows,
-                cols);
+                "{}: tensor '{}' is {} x [{}, {}], but {} calls for {} x [{}, {}]",
+                checkpoint_.path(), full_name, info->count, info->rows, info->cols, names_.config,
+                count, rows, cols);
   }
   mark(full_name);
   return *info;
@@ -79,10 +85,10 @@ const format::TensorInfo& TensorFinder::vector(const std::string& name,
   if (info == nullptr) {
     throw_error(ErrorCode::kNotFound, "{}: tensor '{}' is missing", checkpoint_.path(), full_name);
   }
-  if (info->shape != shape) {
-    throw_error(
-        ErrorCode::kCorrupt, "{}: tensor '{}' has shape [{}], but config.json calls for [{}]",
-        checkpoint_.path(), full_name, fmt::join(info->shape, ", "), fmt::join(shape, ", "));
+  if (without_ones(info->shape) != without_ones(shape)) {
+    throw_error(ErrorCode::kCorrupt, "{}: tensor '{}' has shape [{}], but {} calls for [{}]",
+                checkpoint_.path(), full_name, fmt::join(info->shape, ", "), names_.config,
+                fmt::join(shape, ", "));
   }
   using quant::DType;
   if (info->dtype != DType::kF32 && info->dtype != DType::kF16 && info->dtype != DType::kBf16) {
@@ -106,13 +112,20 @@ void TensorFinder::mark(const std::string& full_name) {
   for (const char* part : {".weight", ".scales", ".biases"}) used_.insert(full_name + part);
 }
 
+bool TensorFinder::may_stay_unused(std::string_view name) const {
+  if (config_.tied_embeddings && starts_with_any(name, names_.heads)) return true;
+  if (starts_with_any(name, kOptional) || name.ends_with(".rotary_emb.inv_freq")) return true;
+  for (int i = 0; i < config_.prediction_layers; ++i) {
+    if (name.starts_with(prefix_ + numbered(names_.layer, config_.layers + i))) return true;
+  }
+  return false;
+}
+
 std::vector<std::string> TensorFinder::unused() const {
   std::vector<std::string> result;
   for (const format::TensorInfo& tensor : checkpoint_.tensors()) {
     if (used_.contains(tensor.name)) continue;
-    const bool tied_head = tied_ && starts_with_any(tensor.name, kHeads);
-    if (!tied_head && !starts_with_any(tensor.name, kOptional) &&
-        !tensor.name.ends_with(".rotary_emb.inv_freq")) {
+    if (!may_stay_unused(tensor.name)) {
       throw_error(ErrorCode::kUnsupported,
                   "{}: tensor '{}' is not part of this architecture as flashmoe knows it; running "
                   "without it could give wrong text",

@@ -10,16 +10,20 @@
 
 #include "format/checkpoint.h"
 #include "model/config.h"
+#include "model/tensor_names.h"
 
 namespace flashmoe::model {
 
 class TensorFinder {
  public:
-  // Finds out under which prefix the text model lies ("model.", "language_model.model.", …).
+  // Finds out what the tensors are called and under which prefix the text model lies ("model.",
+  // "language_model.model.", …).
   TensorFinder(const format::Checkpoint& checkpoint, const ModelConfig& config);
 
+  const TensorNames& names() const { return names_; }
+
   // `name` is below the prefix, e.g. "layers.3.mlp.gate". Each throws Error naming the tensor
-  // when it is missing or has another shape.
+  // when it is missing or has another shape. For vectors, dimensions of 1 do not count.
   format::MatrixInfo matrix(const std::string& name, int64_t rows, int64_t cols, int64_t count = 1);
   const format::TensorInfo& vector(const std::string& name, std::vector<int64_t> shape);
   format::MatrixInfo head(int64_t rows, int64_t cols);
@@ -38,9 +42,12 @@ class TensorFinder {
                              int64_t count);
   void mark(const std::string& full_name);
 
+  bool may_stay_unused(std::string_view name) const;
+
   const format::Checkpoint& checkpoint_;
+  const ModelConfig& config_;
+  TensorNames names_;
   std::string prefix_;
-  bool tied_;
   std::set<std::string, std::less<>> used_;
 };
 

@@ -131,9 +131,8 @@ std::vector<AddedToken> Tokenizer::Impl::add_tokens(const TokenizerSpec& spec) {
                   token.content, token.id, why);
     };
     if (utf8_valid_prefix(token.content) != token.content.size()) fail("not UTF-8");
-    // `tokenizers` goes by this rule whatever id the file names, so another id is a damaged file.
-    const int32_t vocab_id = bpe.find(token.content);
-    const int32_t right_id = vocab_id >= 0 ? vocab_id : next_id++;
+    int32_t right_id = bpe.find(token.content);
+    if (right_id < 0) right_id = spec.numbers_added_on ? next_id++ : token.id;
     if (token.id != right_id) fail(fmt::format("its id should be {}", right_id));
     if (!added_ids.emplace(token.content, token.id).second) fail("it is listed twice");
     if (!by_id.emplace(token.id, &token).second) {

@@ -68,6 +68,9 @@ struct TokenizerSpec {
   std::optional<std::string> unk_token;          // for bytes that are not in the vocabulary
   bool fuse_unk = false;                         // neighbouring unknown bytes give one unk_token
   bool ignore_merges = false;                    // a whole piece that is a token stays that token
+  // Added tokens that are not in the vocabulary are numbered on from it, as `tokenizers` does
+  // whatever ids its file names. False: they have any free ids.
+  bool numbers_added_on = true;
 };
 
 }  // namespace flashmoe::text

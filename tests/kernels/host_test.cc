@@ -142,6 +142,7 @@ TEST_F(HostTest, CombineDoesNotDependOnOrder) {
 
 struct DeltaCase {
   int key_heads, value_heads, key_dim, value_dim, conv_width;
+  bool tiled = false;
 };
 
 class DeltaNetTest : public HostTest, public testing::WithParamInterface<DeltaCase> {};
@@ -149,8 +150,8 @@ class DeltaNetTest : public HostTest, public testing::WithParamInterface<DeltaCa
 // The recurrence of docs/architecture.md, in double precision.
 TEST_P(DeltaNetTest, FollowsTheRecurrence) {
   const DeltaCase c = GetParam();
-  const DeltaNetShape shape{c.key_heads, c.value_heads, c.key_dim,
-                            c.value_dim, c.conv_width,  1e-6f};
+  const DeltaNetShape shape{c.key_heads,  c.value_heads, c.key_dim, c.value_dim,
+                            c.conv_width, 1e-6f,         c.tiled};
   constexpr int64_t kRows = 9;
   Random random(4);
   const std::vector<float> qkv = random.normal(kRows * shape.channels());
@@ -184,7 +185,7 @@ TEST_P(DeltaNetTest, FollowsTheRecurrence) {
       mixed[ch] = silu(mixed[ch]);
     }
     for (int h = 0; h < c.value_heads; ++h) {
-      const int key_head = h / (c.value_heads / c.key_heads);
+      const int key_head = c.tiled ? h % c.key_heads : h / (c.value_heads / c.key_heads);
       const double* q = mixed.data() + key_head * c.key_dim;
       const double* k = mixed.data() + shape.key_width() + key_head * c.key_dim;
       const double* v = mixed.data() + 2 * shape.key_width() + h * c.value_dim;

@@ -1,0 +1,135 @@
+#include "model/expert_tensors.h"
+
+#include <string>
+
+#include "base/error.h"
+
+namespace flashmoe::model {
+
+namespace {
+
+using format::Extent;
+using format::MatrixInfo;
+
+// Rows [first, first + rows) of matrix `which` of a stack, as expert parts.
+void set_parts(const MatrixInfo& info, int64_t which, int64_t first, int64_t rows, Extent* parts) {
+  const size_t row_bytes[3] = {info.format.code_bytes(info.cols),
+                               info.format.scale_bytes(info.cols),
+                               info.format.scale_bytes(info.cols)};
+  const Extent* whole[3] = {&info.codes, &info.scales, &info.biases};
+  for (int p = 0; p < 3; ++p) {
+    if (row_bytes[p] == 0) continue;
+    const uint64_t stride =
+        info.stride > 0 ? info.stride : static_cast<uint64_t>(info.rows) * row_bytes[p];
+    parts[p] = {whole[p]->file,
+                whole[p]->offset + static_cast<uint64_t>(which) * stride +
+                    static_cast<uint64_t>(first) * row_bytes[p],
+                static_cast<uint64_t>(rows) * row_bytes[p]};
+  }
+}
+
+class LayerResolver {
+ public:
+  LayerResolver(TensorFinder& finder, const ModelConfig& config, int layer)
+      : finder_(finder),
+        names_(finder.names()),
+        number_(layer),
+        base_(numbered(names_.layer, layer)),
+        experts_(config.moe.experts),
+        hidden_(config.hidden),
+        inner_(config.moe.intermediate) {
+    layer_.hidden = hidden_;
+    layer_.intermediate = inner_;
+    layer_.parts.resize(static_cast<size_t>(experts_));
+  }
+
+  experts::ExpertIndex::Layer resolve() {
+    if (has(names_.fused_gate_up)) {
+      resolve_fused();
+    } else if (has(names_.stacks.gate) || names_.singles.gate.empty()) {
+      resolve_stacks();
+    } else {
+      resolve_singles();
+    }
+    return std::move(layer_);
+  }
+
+ private:
+  std::string in_layer(std::string_view name) const { return base_ + std::string(name); }
+  bool has(std::string_view name) const { return finder_.has(in_layer(name)); }
+
+  // [experts, gate rows then up rows, hidden]
+  void resolve_fused() {
+    const MatrixInfo gate_up =
+        finder_.matrix(in_layer(names_.fused_gate_up), 2 * inner_, hidden_, experts_);
+    const MatrixInfo down = finder_.matrix(in_layer(names_.fused_down), hidden_, inner_, experts_);
+    set_formats(gate_up, gate_up, down);
+    for (int64_t e = 0; e < experts_; ++e) {
+      Extent* parts = layer_.parts[static_cast<size_t>(e)].data();
+      set_parts(gate_up, e, 0, inner_, parts);
+      set_parts(gate_up, e, inner_, inner_, parts + 3);
+      set_parts(down, e, 0, hidden_, parts + 6);
+    }
+  }
+
+  void resolve_stacks() {
+    const FeedForwardNames& names = names_.stacks;
+    const MatrixInfo gate = finder_.matrix(in_layer(names.gate), inner_, hidden_, experts_);
+    const MatrixInfo up = finder_.matrix(in_layer(names.up), inner_, hidden_, experts_);
+    const MatrixInfo down = finder_.matrix(in_layer(names.down), hidden_, inner_, experts_);
+    set_formats(gate, up, down);
+    for (int64_t e = 0; e < experts_; ++e) set_expert(e, e, gate, up, down);
+  }
+
+  void resolve_singles() {
+    const FeedForwardNames& names = names_.singles;
+    for (int64_t e = 0; e < experts_; ++e) {
+      const auto matrix = [&](std::string_view name, int64_t rows, int64_t cols) {
+        return finder_.matrix(base_ + numbered(name, e), rows, cols);
+      };
+      const MatrixInfo gate = matrix(names.gate, inner_, hidden_);
+      const MatrixInfo up = matrix(names.up, inner_, hidden_);
+      const MatrixInfo down = matrix(names.down, hidden_, inner_);
+      if (e == 0) {
+        set_formats(gate, up, down);
+      } else if (layer_.gate != gate.format || layer_.up != up.format ||
+                 layer_.down != down.format) {
+        throw_error(ErrorCode::kUnsupported,
+                    "{}: expert {} of layer {} is stored in another format than expert 0",
+                    finder_.checkpoint_path(), e, number_);
+      }
+      set_expert(e, 0, gate, up, down);
+    }
+  }
+
+  void set_formats(const MatrixInfo& gate, const MatrixInfo& up, const MatrixInfo& down) {
+    layer_.gate = gate.format;
+    layer_.up = up.format;
+    layer_.down = down.format;
+  }
+
+  // Expert `e` is matrix `which` of each stack.
+  void set_expert(int64_t e, int64_t which, const MatrixInfo& gate, const MatrixInfo& up,
+                  const MatrixInfo& down) {
+    Extent* parts = layer_.parts[static_cast<size_t>(e)].data();
+    set_parts(gate, which, 0, inner_, parts);
+    set_parts(up, which, 0, inner_, parts + 3);
+    set_parts(down, which, 0, hidden_, parts + 6);
+  }
+
+  TensorFinder& finder_;
+  const TensorNames& names_;
+  const int number_;
+  const std::string base_;
+  const int64_t experts_, hidden_, inner_;
+  experts::ExpertIndex::Layer layer_;
+};
+
+}  // namespace
+
+experts::ExpertIndex::Layer resolve_experts(TensorFinder& finder, const ModelConfig& config,
+                                            int layer) {
+  return LayerResolver(finder, config, layer).resolve();
+}
+
+}  // namespace flashmoe::model
