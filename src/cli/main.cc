@@ -25,8 +25,9 @@ namespace {
 constexpr const char* kAbout =
     "flashmoe runs mixture-of-experts language models larger than memory: dense weights stay\n"
     "resident, experts are read from disk as the router picks them.\n\n"
-    "A MODEL is a folder with config.json and safetensors files, or org/name in the local Hugging\n"
-    "Face cache. Without one, commands use the small model that comes with flashmoe.\n\n"
+    "A MODEL is a folder with config.json and safetensors files, a .gguf file (or a folder with\n"
+    "one), or org/name in the local Hugging Face cache. Without one, commands use the small model\n"
+    "that comes with flashmoe.\n\n"
     "Ctrl-C ends an answer where it is, and any other command without output. Exit codes: 0, 1\n"
     "for a failure, 2 for a wrong command line, 130 for a stop before there was a result.";
 
@@ -39,7 +40,7 @@ constexpr const char* kRunAbout =
     "generation_config.json unless options say otherwise.";
 
 void add_run(CLI::App& app, RunOptions* o) {
-  app.add_option("MODEL", o->first, "Folder or org/name (default: the embedded model)");
+  app.add_option("MODEL", o->first, "Folder, .gguf file or org/name (default: the embedded model)");
   app.add_option("PROMPT", o->second, "What to answer; a single argument that names no model");
   app.add_option("-m,--model", o->model.model,
                  "The model, where MODEL could be taken for a prompt");
@@ -122,7 +123,7 @@ int parse_and_run(int argc, char** argv) {
   InspectOptions inspect_options;
   CLI::App* inspect_app = app.add_subcommand(
       "inspect", "Says what a model is: architecture, quantisation, sizes, what is unused.");
-  inspect_app->add_option("MODEL", inspect_options.model, "Folder or org/name");
+  inspect_app->add_option("MODEL", inspect_options.model, "Folder, .gguf file or org/name");
   inspect_app->add_flag("--json", inspect_options.json, "Print one JSON object");
 
   PlanOptions plan_options;
@@ -133,7 +134,7 @@ int parse_and_run(int argc, char** argv) {
       "  flashmoe plan ~/models/Qwen3.5-35B-A3B-4bit --memory 16GiB\n\n"
       "The machine is measured once, in about two seconds; the figures are kept in\n"
       "~/.cache/flashmoe/limits.json.");
-  plan_app->add_option("MODEL", plan_options.model.model, "Folder or org/name");
+  plan_app->add_option("MODEL", plan_options.model.model, "Folder, .gguf file or org/name");
   add_model_options(*plan_app, &plan_options.model);
   plan_app->add_flag("--json", plan_options.json, "Print one JSON object");
   plan_app->add_flag("--remeasure", plan_options.remeasure, "Measure the machine again");
@@ -141,7 +142,7 @@ int parse_and_run(int argc, char** argv) {
   LogitsOptions logits_options;
   CLI::App* logits_app = app.add_subcommand(
       "logits", "Writes the logits after each of the given tokens, float32 [tokens, vocabulary].");
-  logits_app->add_option("MODEL", logits_options.model.model, "Folder or org/name");
+  logits_app->add_option("MODEL", logits_options.model.model, "Folder, .gguf file or org/name");
   logits_app->add_option("--ids", logits_options.ids, "File with one token id a line")->required();
   logits_app->add_option("--out", logits_options.out, "The .npy file to write")->required();
   add_model_options(*logits_app, &logits_options.model);
@@ -149,7 +150,8 @@ int parse_and_run(int argc, char** argv) {
   TokenizeOptions tokenize_options;
   CLI::App* tokenize_app = app.add_subcommand(
       "tokenize", "Turns text on standard input into a JSON array of token ids, or back.");
-  tokenize_app->add_option("MODEL", tokenize_options.model, "Folder, org/name or tokenizer.json");
+  tokenize_app->add_option("MODEL", tokenize_options.model,
+                           "Folder, .gguf file, org/name or tokenizer.json");
   tokenize_app->add_flag("--parse-special", tokenize_options.parse_special,
                          "Special tokens in the text count as such");
   tokenize_app->add_flag("--decode", tokenize_options.decode,
@@ -158,7 +160,8 @@ int parse_and_run(int argc, char** argv) {
   RenderOptions render_options;
   CLI::App* render_app = app.add_subcommand(
       "render", "Prints what a chat template makes of a conversation, to the byte.");
-  render_app->add_option("MODEL", render_options.model, "Folder, org/name or template.jinja");
+  render_app->add_option("MODEL", render_options.model,
+                         "Folder, .gguf file, org/name or template.jinja");
   render_app
       ->add_option("--context", render_options.context,
                    "JSON file with the template's variables: messages, tools, …")

@@ -1,6 +1,6 @@
 // Ids and decoded text of a corpus of 4.9 million characters, against `tokenizers`
-// (tests/golden/tokenizers). The corpus is made here from the recipe that
-// tools/golden_tokenizers.py reads too.
+// (tests/golden/tokenizers), by tokenizer.json and by the same as GGUF metadata. The corpus is made
+// here from the recipe that tools/golden_tokenizers.py reads too.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -10,7 +10,9 @@
 #include <fstream>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
+#include "text/gguf_text.h"
 #include "text/stream_decoder.h"
 #include "text/tokenizer.h"
 #include "text/utf8.h"
@@ -170,23 +172,58 @@ std::string decompress(const fs::path& path) {
   return contents;
 }
 
-void check_shared(const char* name) {
+// The metadata that a conversion of this tokenizer.json to GGUF has.
+Json gguf_metadata(const Json& json, const char* pre) {
+  struct Token {
+    std::string text;
+    int type = 5;  // unused
+  };
+  std::vector<Token> tokens;
+  const auto place = [&](size_t id) -> Token& {
+    if (tokens.size() <= id) tokens.resize(id + 1);
+    return tokens[id];
+  };
+  for (const auto& [text, id] : json["model"]["vocab"].items()) place(id) = {text, 1};
+  for (const Json& added : json["added_tokens"]) {
+    place(added["id"]) = {added["content"], added["special"].get<bool>() ? 3 : 4};
+  }
+  Json metadata = {{"tokenizer.ggml.model", "gpt2"}, {"tokenizer.ggml.pre", pre}};
+  for (size_t i = 0; i < tokens.size() + 3; ++i) {
+    const bool real = i < tokens.size() && tokens[i].type != 5;
+    metadata["tokenizer.ggml.tokens"].push_back(real ? tokens[i].text : fmt::format("[PAD{}]", i));
+    metadata["tokenizer.ggml.token_type"].push_back(
+        static_cast<unsigned>(real ? tokens[i].type : 5));
+  }
+  for (const Json& merge : json["model"]["merges"]) {
+    metadata["tokenizer.ggml.merges"].push_back(
+        merge.is_string() ? merge.get<std::string>()
+                          : merge[0].get<std::string>() + " " + merge[1].get<std::string>());
+  }
+  return metadata;
+}
+
+void check_both(const std::string& json, const char* name, const char* gguf_pre) {
+  check(Tokenizer::from_json(json, name), name);
+  check(Tokenizer(GgufText(gguf_metadata(Json::parse(json), gguf_pre), name).tokenizer()), name);
+}
+
+void check_shared(const char* name, const char* gguf_pre) {
   const fs::path path = kSource / "../shared/tokenizers" / name / "tokenizer.json.xz";
   const std::string json = fs::exists(path) ? decompress(path) : "";
   if (json.empty()) GTEST_SKIP() << path << " is not there, or no xz to decompress it";
-  check(Tokenizer::from_json(json, name), name);
+  check_both(json, name, gguf_pre);
 }
 
 TEST(TokenizerCorpus, Tiny) {
   fs::path path = kSource / "models/tiny/tokenizer.json";
   if (!fs::exists(path)) path = kSource / "../shared/models/tiny-bf16/tokenizer.json";
   if (!fs::exists(path)) GTEST_SKIP() << path << " is not there";
-  check(Tokenizer::from_file(path.string()), "tiny");
+  check_both((std::ostringstream() << std::ifstream(path).rdbuf()).str(), "tiny", "qwen2");
 }
 
-TEST(TokenizerCorpus, Qwen3) { check_shared("qwen3"); }
+TEST(TokenizerCorpus, Qwen3) { check_shared("qwen3", "qwen2"); }
 
-TEST(TokenizerCorpus, DeepSeekV3) { check_shared("deepseek_v3"); }
+TEST(TokenizerCorpus, DeepSeekV3) { check_shared("deepseek_v3", "deepseek-v3"); }
 
 }  // namespace
 }  // namespace flashmoe::text
