@@ -39,27 +39,34 @@ void log_line(LogLevel level, std::string_view message) {
   std::fwrite(line.data(), 1, line.size(), stderr);
 }
 
-std::string progress_text(std::string_view what, uint64_t done_bytes, uint64_t total_bytes,
-                          double elapsed_s) {
-  std::string text =
-      fmt::format("{}: {} of {}", what, format_bytes(done_bytes), format_bytes(total_bytes));
-  if (elapsed_s <= 0 || done_bytes == 0) return text;
-  const double bytes_per_s = static_cast<double>(done_bytes) / elapsed_s;
-  text += fmt::format(", {}/s", format_bytes(static_cast<uint64_t>(bytes_per_s)));
-  if (done_bytes < total_bytes) {
-    const double left_s = static_cast<double>(total_bytes - done_bytes) / bytes_per_s;
-    text += fmt::format(", {} left", duration_text(left_s));
+std::string progress_text(std::string_view what, uint64_t done, uint64_t total, double elapsed_s,
+                          std::string_view unit) {
+  const bool bytes = unit == "bytes";
+  const auto amount = [&](uint64_t n) { return bytes ? format_bytes(n) : fmt::format("{}", n); };
+  std::string text = fmt::format("{}: {} of {}", what, amount(done), amount(total));
+  if (!bytes) text += fmt::format(" {}", unit);
+  if (elapsed_s <= 0 || done == 0) return text;
+  const double rate = static_cast<double>(done) / elapsed_s;
+  text += bytes ? fmt::format(", {}/s", format_bytes(static_cast<uint64_t>(rate)))
+                : fmt::format(", {:.3g}/s", rate);
+  if (done < total) {
+    text += fmt::format(", {} left", duration_text(static_cast<double>(total - done) / rate));
   }
   return text;
 }
 
 Progress::Progress(std::string what, uint64_t total_bytes, std::FILE* out, Clock::time_point start)
     : what_(std::move(what)),
-      total_bytes_(total_bytes),
+      total_(total_bytes),
       out_(out),
       terminal_(isatty(fileno(out)) == 1),
       start_(start),
       shown_(start) {}
+
+Progress::Progress(std::string what, uint64_t total, std::string unit)
+    : Progress(std::move(what), total) {
+  unit_ = std::move(unit);
+}
 
 Progress::~Progress() {
   const std::scoped_lock lock(g_mutex);
@@ -69,12 +76,12 @@ Progress::~Progress() {
   std::fflush(out_);
 }
 
-void Progress::update(uint64_t done_bytes, Clock::time_point now) {
+void Progress::update(uint64_t done, Clock::time_point now) {
   if (now - shown_ < (terminal_ ? Clock::duration(kTerminalPeriod) : kFilePeriod)) return;
   if (log_level() < LogLevel::kInfo) return;
   shown_ = now;
   const double elapsed_s = std::chrono::duration<double>(now - start_).count();
-  const std::string text = progress_text(what_, done_bytes, total_bytes_, elapsed_s);
+  const std::string text = progress_text(what_, done, total_, elapsed_s, unit_);
   const std::scoped_lock lock(g_mutex);
   const std::string line = terminal_ ? kClearLine + text : text + "\n";
   std::fwrite(line.data(), 1, line.size(), out_);

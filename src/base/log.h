@@ -38,9 +38,10 @@ void log_debug(fmt::format_string<Args...> format, Args&&... args) {
   log_line(LogLevel::kDebug, fmt::format(format, std::forward<Args>(args)...));
 }
 
-// "loading: 1.5 GiB of 3 GiB, 1.2 GiB/s, 2 s left"
-std::string progress_text(std::string_view what, uint64_t done_bytes, uint64_t total_bytes,
-                          double elapsed_s);
+// "loading: 1.5 GiB of 3 GiB, 1.2 GiB/s, 2 s left"; with a unit other than bytes, "reading: 120 of
+// 400 tokens, 30/s, 9 s left".
+std::string progress_text(std::string_view what, uint64_t done, uint64_t total, double elapsed_s,
+                          std::string_view unit = "bytes");
 
 // Shows how far long work has come: on a terminal a line that is rewritten at most 10 times a
 // second and gone at the end, elsewhere a line every 10 seconds; nothing below kInfo. One thread
@@ -51,15 +52,17 @@ class Progress {
 
   Progress(std::string what, uint64_t total_bytes, std::FILE* out = stderr,
            Clock::time_point start = Clock::now());
+  Progress(std::string what, uint64_t total, std::string unit);
   ~Progress();
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
-  void update(uint64_t done_bytes, Clock::time_point now = Clock::now());
+  void update(uint64_t done, Clock::time_point now = Clock::now());
 
  private:
   std::string what_;
-  uint64_t total_bytes_;
+  std::string unit_ = "bytes";
+  uint64_t total_;
   std::FILE* out_;
   bool terminal_;
   Clock::time_point start_;

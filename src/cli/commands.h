@@ -80,6 +80,18 @@ struct LogitsOptions {
 };
 int logits(const LogitsOptions& options);
 
+struct EvalOptions {
+  std::vector<std::string> models;         // empty: the embedded one
+  ModelOptions model;                      // of all of them; model.model is not used
+  std::string text, tasks, base, answers;  // paths, the base a model; each may be empty
+  std::vector<std::string> sweeps;         // "k=4,2"
+  int64_t stride = 0;                      // 0: the window
+  int64_t tokens = 256;                    // of an answer
+  bool table = false;
+  bool json = false;
+};
+int eval(const EvalOptions& options);
+
 struct TokenizeOptions {
   std::string model;  // model or tokenizer.json
   bool parse_special = false;

@@ -220,6 +220,9 @@ int parse_and_run(int argc, char** argv) {
   synth_app->add_option("--seed", synth_options.seed, "Equal seeds give equal files (default: 0)")
       ->check(whole_number());
 
+  EvalOptions eval_options;
+  CLI::App* eval_app = add_eval(app, &eval_options);
+
   BenchCommandOptions bench_options;
   CLI::App* bench_app = add_bench(app, &bench_options);
 
@@ -250,6 +253,7 @@ int parse_and_run(int argc, char** argv) {
   if (render_app->parsed()) return render(render_options);
   if (quantize_app->parsed()) return quantize(quantize_options);
   if (pack_app->parsed()) return pack(pack_options);
+  if (eval_app->parsed()) return eval(eval_options);
   if (bench_app->parsed()) return bench(bench_options);
   return synth(synth_options);
 }

@@ -17,6 +17,7 @@ void add_model_options(CLI::App& app, ModelOptions* options);
 
 CLI::App* add_serve(CLI::App& app, ServeOptions* options);
 CLI::App* add_top(CLI::App& app, TopOptions* options);
+CLI::App* add_eval(CLI::App& app, EvalOptions* options);
 
 // `flashmoe bench` with its benchmarks; options->bench is filled in by parsing.
 CLI::App* add_bench(CLI::App& app, BenchCommandOptions* options);

@@ -44,6 +44,8 @@ TEST_F(LogTest, ProgressText) {
   EXPECT_EQ(progress_text("loading", kGiB, 1001 * kGiB, 36),
             "loading: 1 GiB of 1001 GiB, 28.4 MiB/s, 10.0 h left");
   EXPECT_EQ(progress_text("loading", 3 * kGiB, 3 * kGiB, 2), "loading: 3 GiB of 3 GiB, 1.5 GiB/s");
+  EXPECT_EQ(progress_text("scoring", 1200, 6000, 4, "tokens"),
+            "scoring: 1200 of 6000 tokens, 300/s, 16 s left");
 }
 
 std::string contents(std::FILE* file) {
