@@ -20,6 +20,7 @@
 namespace flashmoe {
 
 namespace experts {
+class InputTap;
 class RouteTap;
 struct ExpertMap;
 struct RoutingShape;
@@ -118,6 +119,8 @@ class Engine {
   // now on; nullptr: nobody. The tap must outlive its use.
   experts::RoutingShape routing_shape() const;
   void set_route_tap(experts::RouteTap* tap);
+  // The same for the inputs of matrix products (experts/input_tap.h), which it only sees.
+  void set_input_tap(experts::InputTap* tap);
   // What the model asks of a machine (engine/predict.h, engine/io_choice.h).
   engine::Workload workload() const;
   engine::ExpertPlace typical_expert() const;

@@ -107,9 +107,11 @@ int render(const RenderOptions& options);
 
 struct QuantizeCommandOptions {
   std::string source, destination;
-  int bits = 4;
-  int group = 64;
+  std::optional<int> bits, group;
   int threads = 0;
+  std::string recipe = "mixed";
+  std::string importance;
+  bool print_recipe = false;
 };
 int quantize(const QuantizeCommandOptions& options);
 
@@ -121,6 +123,14 @@ struct PackCommandOptions {
   bool json = false;
 };
 int pack(const PackCommandOptions& options);
+
+struct ImatrixOptions {
+  ModelOptions model;
+  std::string text;                         // path
+  std::string out = "imatrix.safetensors";  // path
+  bool moments = false;
+};
+int imatrix(const ImatrixOptions& options);
 
 struct SynthCommandOptions {
   std::string model;  // a published model's name, or the path of a config.json

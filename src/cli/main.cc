@@ -168,18 +168,10 @@ int parse_and_run(int argc, char** argv) {
       ->required();
 
   QuantizeCommandOptions quantize_options;
-  CLI::App* quantize_app =
-      app.add_subcommand("quantize", "Writes a model in fewer bits, in MLX's affine format.");
-  quantize_app->add_option("SRC", quantize_options.source, "Folder or org/name")->required();
-  quantize_app->add_option("OUT", quantize_options.destination, "Folder to write")->required();
-  quantize_app->add_option("--bits", quantize_options.bits, "Bits of a weight (default: 4)")
-      ->check(CLI::IsMember({2, 3, 4, 5, 6, 8}));
-  quantize_app
-      ->add_option("--group", quantize_options.group, "Weights that share a scale (default: 64)")
-      ->check(CLI::IsMember({32, 64, 128}));
-  quantize_app
-      ->add_option("--threads", quantize_options.threads, "Threads (default: one for each CPU)")
-      ->check(CLI::Range(1, 1024));
+  CLI::App* quantize_app = add_quantize(app, &quantize_options);
+
+  ImatrixOptions imatrix_options;
+  CLI::App* imatrix_app = add_imatrix(app, &imatrix_options);
 
   PackCommandOptions pack_options;
   CLI::App* pack_app = app.add_subcommand(
@@ -253,6 +245,7 @@ int parse_and_run(int argc, char** argv) {
   if (render_app->parsed()) return render(render_options);
   if (quantize_app->parsed()) return quantize(quantize_options);
   if (pack_app->parsed()) return pack(pack_options);
+  if (imatrix_app->parsed()) return imatrix(imatrix_options);
   if (eval_app->parsed()) return eval(eval_options);
   if (bench_app->parsed()) return bench(bench_options);
   return synth(synth_options);

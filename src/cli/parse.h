@@ -17,6 +17,8 @@ void add_model_options(CLI::App& app, ModelOptions* options);
 
 CLI::App* add_serve(CLI::App& app, ServeOptions* options);
 CLI::App* add_top(CLI::App& app, TopOptions* options);
+CLI::App* add_quantize(CLI::App& app, QuantizeCommandOptions* options);
+CLI::App* add_imatrix(CLI::App& app, ImatrixOptions* options);
 CLI::App* add_eval(CLI::App& app, EvalOptions* options);
 
 // `flashmoe bench` with its benchmarks; options->bench is filled in by parsing.

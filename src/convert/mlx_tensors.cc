@@ -74,9 +74,9 @@ bool is_mlx(const format::Checkpoint& source) {
 
 class Planner {
  public:
-  Planner(const format::Checkpoint& source, const model::ModelConfig& config, MlxFormat format)
+  Planner(const format::Checkpoint& source, const model::ModelConfig& config, const Recipe& recipe)
       : config_(config),
-        format_(format),
+        recipe_(recipe),
         wrapped_(config.family == model::Family::kQwen35Moe),
         add_one_(config.norm_plus_one && !is_mlx(source)) {}
 
@@ -161,19 +161,17 @@ class Planner {
     return tensor;
   }
 
-  // As mlx-lm chooses: matrices and the embedding, unless their width is no multiple of the group.
+  // Matrices and the embedding are quantised.
   quant::Format format_of(const MlxTensor& tensor) const {
     const quant::Format plain = {quant::Encoding::kPlain, tensor.dtype, 0, 0};
     if (tensor.shape.size() < 2 || is_convolution(tensor.name)) return plain;
-    MlxFormat format = format_;
-    const std::string path = tensor.path();
-    if (path.ends_with("mlp.gate") || path.ends_with("shared_expert_gate")) format = {8, 64};
-    if (tensor.cols() % format_.group != 0 || tensor.cols() % format.group != 0) return plain;
-    return {quant::Encoding::kAffine, tensor.dtype, format.bits, format.group};
+    const std::optional<MlxFormat> format = recipe_.format_of(tensor.path(), tensor.cols());
+    if (!format) return plain;
+    return {quant::Encoding::kAffine, tensor.dtype, format->bits, format->group};
   }
 
   const model::ModelConfig& config_;
-  const MlxFormat format_;
+  const Recipe& recipe_;
   const bool wrapped_;
   const bool add_one_;
   std::map<std::string, MlxTensor> tensors_;  // by name
@@ -215,8 +213,8 @@ std::vector<format::SafetensorsWriter::Tensor> MlxTensor::stored() const {
 
 std::vector<MlxTensor> mlx_tensors(const format::Checkpoint& source,
                                    const model::ModelConfig& config,
-                                   const std::set<std::string>& unused, MlxFormat format) {
-  Planner planner(source, config, format);
+                                   const std::set<std::string>& unused, const Recipe& recipe) {
+  Planner planner(source, config, recipe);
   for (const TensorInfo& tensor : source.tensors()) {
     if (!unused.contains(tensor.name)) planner.add(tensor);
   }

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "convert/recipe.h"
 #include "format/checkpoint.h"
 #include "format/safetensors_writer.h"
 #include "model/config.h"
@@ -32,16 +33,10 @@ struct MlxTensor {
   std::vector<format::SafetensorsWriter::Tensor> stored() const;
 };
 
-// The format for all matrices but the router and the shared expert's gate.
-struct MlxFormat {
-  int bits = 0;
-  int group = 0;
-};
-
 // In the order of the layers. `source` holds every tensor of the model, in F32, F16 or BF16 and in
 // the shapes that `config` calls for; `unused` are its tensors that do not go into the result.
 std::vector<MlxTensor> mlx_tensors(const format::Checkpoint& source,
                                    const model::ModelConfig& config,
-                                   const std::set<std::string>& unused, MlxFormat format);
+                                   const std::set<std::string>& unused, const Recipe& recipe);
 
 }  // namespace flashmoe::convert

@@ -1,5 +1,7 @@
 #include "convert/quantize.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <memory>
@@ -16,6 +18,7 @@
 #include "convert/mlx_config.h"
 #include "convert/mlx_tensors.h"
 #include "convert/new_folder.h"
+#include "convert/recipe.h"
 #include "convert/tensor_rewriter.h"
 #include "format/checkpoint.h"
 #include "format/input_file.h"
@@ -32,17 +35,24 @@ namespace {
 
 constexpr uint64_t kHeadroomBytes = uint64_t{16} << 20;  // headers, index and file system
 
-void check_options(const QuantizeOptions& options) {
-  constexpr int kBits[] = {2, 3, 4, 5, 6, 8};
-  constexpr int kGroups[] = {32, 64, 128};
-  if (std::find(std::begin(kBits), std::end(kBits), options.bits) == std::end(kBits) ||
-      std::find(std::begin(kGroups), std::end(kGroups), options.group) == std::end(kGroups) ||
-      options.threads < 0) {
-    throw_error(ErrorCode::kUsage,
-                "{} bits in groups of {} on {} threads: possible are 2, 3, 4, 5, 6 or 8 bits, "
-                "groups of 32, 64 or 128, and 0 (all) or more threads",
-                options.bits, options.group, options.threads);
+Recipe find_recipe(const QuantizeOptions& options) {
+  if (options.threads < 0) {
+    throw Error(ErrorCode::kUsage, "threads are 0 (all) or more");
   }
+  const RecipeChanges changes = {options.bits, options.group};
+  if (const char* text = built_in_recipe(options.recipe, options.bits.value_or(0))) {
+    return parse_recipe(text, options.recipe, changes);
+  }
+  if (!fs::exists(options.recipe)) {
+    throw_error(ErrorCode::kUsage, "{}: is no built-in recipe ({}) and no file", options.recipe,
+                fmt::join(built_in_recipe_names(), ", "));
+  }
+  const io::File file = format::open_input(options.recipe);
+  constexpr uint64_t kMostBytes = 1 << 20;
+  if (file.size() > kMostBytes) {
+    throw_error(ErrorCode::kUsage, "{}: is too large for a recipe", options.recipe);
+  }
+  return parse_recipe(format::read_text(file, 0, file.size()), options.recipe, changes);
 }
 
 // Rounding what was rounded before costs quality twice.
@@ -73,7 +83,8 @@ void write_file(const fs::path& path, std::string_view text) {
 }
 
 void write_weights(const format::Checkpoint& source, const std::vector<MlxTensor>& tensors,
-                   const std::string& folder, ThreadPool& pool) {
+                   const std::string& folder, ThreadPool& pool,
+                   const TensorRewriter::Rounding& rounding) {
   std::vector<io::File> files;
   for (const std::string& path : source.files()) files.push_back(format::open_input(path));
   std::vector<format::SafetensorsWriter::Tensor> stored;
@@ -84,7 +95,7 @@ void write_weights(const format::Checkpoint& source, const std::vector<MlxTensor
   }
   format::SafetensorsWriter writer(folder, std::move(stored));
   Progress progress("quantising", total_bytes);
-  TensorRewriter rewriter(files, pool, writer, [&](uint64_t bytes) {
+  TensorRewriter rewriter(files, pool, writer, rounding, [&](uint64_t bytes) {
     done_bytes += bytes;
     progress.update(done_bytes);
   });
@@ -107,7 +118,7 @@ void report(const std::string& destination, const std::vector<MlxTensor>& tensor
 
 void quantize(const std::string& source_folder, const std::string& destination,
               const QuantizeOptions& options) {
-  check_options(options);
+  const Recipe recipe = find_recipe(options);
   const auto source = format::Checkpoint::open(source_folder);
   const model::ModelConfig config = model::parse_model_config(
       source->config(), (fs::path(source_folder) / "config.json").string());
@@ -117,8 +128,9 @@ void quantize(const std::string& source_folder, const std::string& destination,
   // Finds every tensor that running the model takes, as running it would.
   const model::WeightsPlan weights(*source, config, *kernels::make_backend("ref", pool));
   const std::set<std::string> unused(weights.unused().begin(), weights.unused().end());
-  const MlxFormat format = {options.bits, options.group};
-  const std::vector<MlxTensor> tensors = mlx_tensors(*source, config, unused, format);
+  const std::vector<MlxTensor> tensors = mlx_tensors(*source, config, unused, recipe);
+  const Importance importance =
+      options.importance.empty() ? Importance() : Importance::read(options.importance);
   const std::vector<fs::path> kept = kept_files(source_folder);
 
   NewFolder folder(destination);
@@ -127,10 +139,11 @@ void quantize(const std::string& source_folder, const std::string& destination,
   for (const fs::path& file : kept) needed_bytes += fs::file_size(file);
   folder.check_space(needed_bytes);
 
-  write_weights(*source, tensors, folder.temporary_path().string(), pool);
+  write_weights(*source, tensors, folder.temporary_path().string(), pool,
+                {recipe.rounding == Recipe::Rounding::kFitted, importance, config.tied_embeddings});
   for (const fs::path& file : kept) copy_whole(file, folder.temporary_path() / file.filename());
   write_file(folder.temporary_path() / "config.json",
-             mlx_config(source->config(), config, tensors, format).dump(2) + "\n");
+             mlx_config(source->config(), config, tensors, recipe.format).dump(2) + "\n");
   folder.commit();
   report(destination, tensors);
   if (!unused.empty()) {

@@ -1,22 +1,26 @@
 // Checkpoint to checkpoint: any readable model in fewer bits, in MLX's affine format. Owns the
-// order of the work and what must be true before it starts; rounding lies in quant/encode.h, names
-// and choices in mlx_tensors.h.
+// order of the work and what must be true before it starts; rounding lies in quant/fit.h and
+// quant/encode.h, names in mlx_tensors.h, the choice of formats in recipe.h.
 #pragma once
 
+#include <optional>
 #include <string>
 
 namespace flashmoe::convert {
 
 struct QuantizeOptions {
-  int bits = 4;     // of a weight: 2, 3, 4, 5, 6 or 8
-  int group = 64;   // inputs that share a scale and a bias: 32, 64 or 128
-  int threads = 0;  // 0: one for each CPU
+  std::optional<int> bits;       // of a weight: 2, 3, 4, 5, 6 or 8; default: the recipe's, or 4
+  std::optional<int> group;      // inputs that share a scale and a bias: 32, 64 or 128; or 64
+  int threads = 0;               // 0: one for each CPU
+  std::string recipe = "mixed";  // the name of a built-in one, or a file (convert/recipe.h)
+  std::string importance;        // path of a file from `flashmoe imatrix`; empty: none
 };
 
-// Reads the model in folder `source` and writes folder `destination`: weights and config.json with
-// the bits that mlx-lm's conversion gives (codes spread from the smallest to the largest weight of
-// each group; router and shared-expert gate 8-bit in groups of 64), tokenizer, chat template and
-// the like as they are. Needs a few MiB per thread and room for the scales of one layer's stack.
+// Reads the model in folder `source` and writes folder `destination`: weights and config.json as
+// the recipe says ("minmax": with the bits that mlx-lm's conversion gives), tokenizer, chat
+// template and the like as they are. Needs a few MiB per thread, room for the scales of one layer's
+// stack and all of the importance file; with moments in it, twice their size of one matrix per
+// thread.
 //
 // The destination appears whole or not at all; it must not be there before, or be an empty folder.
 // Throws Error: kUsage for the destination and options, kUnsupported for a source that is quantised

@@ -271,11 +271,12 @@ void synth(const std::string& model, const std::string& destination, const Synth
     parts = plain_parts(tensors, options.seed);
     writer_options.format = "pt";
   } else {
-    const MlxFormat format = {options.bits, kGroup};
+    const Recipe recipe =
+        parse_recipe(built_in_recipe("minmax", options.bits), "minmax", {options.bits, kGroup});
     const PlannedCheckpoint source(tensors, config_json);
-    const std::vector<MlxTensor> mlx = mlx_tensors(source, config, {}, format);
+    const std::vector<MlxTensor> mlx = mlx_tensors(source, config, {}, recipe);
     parts = mlx_parts(tensors, mlx, options.seed);
-    config_json = mlx_config(config_json, config, mlx, format);
+    config_json = mlx_config(config_json, config, mlx, recipe.format);
   }
 
   NewFolder folder(destination);

@@ -18,8 +18,10 @@ namespace flashmoe::convert {
 
 namespace {
 
-constexpr int64_t kTaskBytes = int64_t{1} << 20;  // of the source, unless a row is longer
+constexpr int64_t kTaskBytes = int64_t{1} << 20;        // of the source, unless a row is longer
+constexpr int64_t kFittedTaskBytes = int64_t{1} << 15;  // a row takes longer then
 constexpr int kTasksPerThread = 4;
+constexpr float kLookupDamping = 1.0f;
 
 template <typename T, typename Narrow>
 void add_one(int64_t n, const std::byte* in, Narrow narrow, std::byte* out) {
@@ -52,16 +54,22 @@ void add_one(quant::DType type, int64_t n, const std::byte* in, std::byte* out) 
 }  // namespace
 
 TensorRewriter::TensorRewriter(const std::vector<io::File>& files, ThreadPool& pool,
-                               format::SafetensorsWriter& writer,
+                               format::SafetensorsWriter& writer, const Rounding& rounding,
                                std::function<void(uint64_t bytes)> on_read)
-    : files_(files), pool_(pool), writer_(writer), on_read_(std::move(on_read)) {}
+    : files_(files),
+      pool_(pool),
+      writer_(writer),
+      rounding_(rounding),
+      on_read_(std::move(on_read)) {}
 
 void TensorRewriter::write(const MlxTensor& tensor) {
+  const bool fitted = rounding_.fitted && tensor.format.encoding == quant::Encoding::kAffine;
   const int64_t rows = tensor.rows();
   const size_t code_bytes = tensor.format.code_bytes(tensor.cols());    // of a row
   const size_t scale_bytes = tensor.format.scale_bytes(tensor.cols());  // of a row
   const auto row_bytes = static_cast<int64_t>(tensor.source_bytes()) / rows;
-  const int64_t task_rows = std::max(kTaskBytes / row_bytes, int64_t{1});
+  const int64_t task_rows =
+      std::max((fitted ? kFittedTaskBytes : kTaskBytes) / row_bytes, int64_t{1});
   const int64_t batch_rows = task_rows * kTasksPerThread * pool_.threads();
   for (auto& codes : codes_) {
     codes.resize(static_cast<size_t>(std::min(rows, batch_rows)) * code_bytes);
@@ -69,11 +77,24 @@ void TensorRewriter::write(const MlxTensor& tensor) {
   std::vector<std::byte> scales(static_cast<size_t>(rows) * scale_bytes);
   std::vector<std::byte> biases(scales.size());
 
-  std::span<const std::byte> ready;  // codes to be written
-  for (int64_t begin = 0; begin < rows; begin += batch_rows) {
+  const int64_t members = tensor.shape.size() == 3 ? tensor.shape[0] : 1;
+  const int64_t member_rows = rows / members;
+  Fitters fitters;
+  int64_t fitted_begin = 0, fitted_end = fitted ? 0 : rows;  // rows that `fitters` are for
+  std::span<const std::byte> ready;                          // codes to be written
+  int batch = 0;
+  for (int64_t begin = 0, count = 0; begin < rows; begin += count, ++batch) {
     if (stop_requested()) throw Error(ErrorCode::kCancelled, "stopped");
-    const int64_t count = std::min(batch_rows, rows - begin);
-    std::vector<std::byte>& codes = codes_[(begin / batch_rows) % 2];
+    if (begin == fitted_end) {
+      const int64_t first = begin / member_rows;
+      const int64_t n = std::min<int64_t>(members - first, pool_.threads());
+      fitters.clear();
+      fitters = make_fitters(tensor, first, n);
+      fitted_begin = begin;
+      fitted_end = begin + n * member_rows;
+    }
+    count = std::min(batch_rows, fitted_end - begin);
+    std::vector<std::byte>& codes = codes_[batch % 2];
     const auto tasks = static_cast<int>((count + task_rows - 1) / task_rows);
     FirstError error;
     pool_.run(1 + tasks, [&](int task) {
@@ -84,7 +105,8 @@ void TensorRewriter::write(const MlxTensor& tensor) {
         const auto in_scales = static_cast<size_t>(begin + first) * scale_bytes;
         convert(tensor, begin + first, std::min(task_rows, count - first),
                 {codes.data() + in_codes * code_bytes, scales.data() + in_scales,
-                 biases.data() + in_scales});
+                 biases.data() + in_scales},
+                fitters, fitted_begin);
       });
     });
     error.rethrow();
@@ -96,12 +118,33 @@ void TensorRewriter::write(const MlxTensor& tensor) {
   writer_.write(biases);
 }
 
-void TensorRewriter::convert(const MlxTensor& tensor, int64_t first, int64_t rows,
-                             Parts parts) const {
+TensorRewriter::Fitters TensorRewriter::make_fitters(const MlxTensor& tensor, int64_t first,
+                                                     int64_t count) {
+  const std::string path = tensor.path();
+  // A tied embedding's rows are also added up as they are, where every column counts alike.
+  const bool looked_up = path.ends_with("embed_tokens");
+  const float damping = looked_up ? kLookupDamping : quant::RowFitter::kDamping;
+  Fitters fitters(static_cast<size_t>(count));
+  FirstError error;
+  pool_.run(static_cast<int>(count), [&](int i) {
+    error.guard([&] {
+      const InputStatistics inputs =
+          rounding_.importance.find(path, first + i, tensor.cols(), rounding_.tied_embeddings);
+      fitters[static_cast<size_t>(i)] = std::make_unique<quant::RowFitter>(
+          tensor.format, tensor.cols(), inputs.squares, inputs.moments, damping);
+    });
+  });
+  error.rethrow();
+  return fitters;
+}
+
+void TensorRewriter::convert(const MlxTensor& tensor, int64_t first, int64_t rows, Parts parts,
+                             const Fitters& fitters, int64_t fitted_row) const {
   const int64_t cols = tensor.cols();
   const auto sources = static_cast<int64_t>(tensor.sources.size());
   const int64_t source_rows = tensor.rows() / sources;
   const size_t row_bytes = static_cast<size_t>(cols) * quant::dtype_bytes(tensor.dtype);
+  const int64_t member_rows = tensor.rows() / (tensor.shape.size() == 3 ? tensor.shape[0] : 1);
   std::vector<std::byte> raw;
   std::vector<float> row(static_cast<size_t>(cols));
   for (const int64_t end = first + rows; first < end;) {
@@ -129,7 +172,13 @@ void TensorRewriter::convert(const MlxTensor& tensor, int64_t first, int64_t row
                     "{}: a row of {} at byte {} holds values that are not finite", file.path(),
                     tensor.name, source.offset + static_cast<uint64_t>(at) * row_bytes + offset);
       }
-      quant::encode_row(tensor.format, cols, row.data(), parts.codes, parts.scales, parts.biases);
+      if (fitters.empty()) {
+        quant::encode_row(tensor.format, cols, row.data(), parts.codes, parts.scales, parts.biases);
+      } else {
+        const int64_t member = (first - count + i - fitted_row) / member_rows;
+        fitters[static_cast<size_t>(member)]->encode_row(row.data(), parts.codes, parts.scales,
+                                                         parts.biases);
+      }
       parts.codes += tensor.format.code_bytes(cols);
       parts.scales += tensor.format.scale_bytes(cols);
       parts.biases += tensor.format.scale_bytes(cols);

@@ -257,6 +257,7 @@ experts::RoutingShape Engine::routing_shape() const {
   return {config.routed_layers(), config.moe.experts, config.moe.experts_per_token};
 }
 void Engine::set_route_tap(experts::RouteTap* tap) { parts_->model->set_route_tap(tap); }
+void Engine::set_input_tap(experts::InputTap* tap) { parts_->model->set_input_tap(tap); }
 
 experts::ExpertMap Engine::expert_map() const { return parts_->cache->map(); }
 

@@ -251,10 +251,31 @@ void StreamedMoe::compute_residents(const float* x, float* y) {
       jobs_.push_back(job(residents_[end].work, residents_[end].pin.data()));
       pairs += residents_[end].work.count;
     }
-    backend_.feed_forward(x, hidden, jobs_, y);
+    if (tap_ != nullptr) {
+      show(x, y, std::span(residents_).subspan(begin, end - begin), pairs);
+    } else {
+      backend_.feed_forward(x, hidden, jobs_, y);
+    }
     begin = end;
   }
   residents_.clear();
+}
+
+// Computes jobs_, which are those of `residents`, and shows the tap their inputs.
+void StreamedMoe::show(const float* x, float* y, std::span<const Resident> residents,
+                       int64_t pairs) {
+  const ExpertIndex::Layer& l = index_.layer(layer_);
+  inner_.resize(static_cast<size_t>(pairs * l.intermediate));
+  float* inner = inner_.data();
+  for (kernels::FeedForwardJob& job : jobs_) {
+    job.inner = inner;
+    inner += static_cast<int64_t>(job.rows.size()) * l.intermediate;
+  }
+  backend_.feed_forward(x, l.hidden, jobs_, y);
+  for (size_t i = 0; i < jobs_.size(); ++i) {
+    tap_->on_expert(layer_, residents[i].work.key % index_.experts(), x, l.hidden, jobs_[i].rows,
+                    jobs_[i].inner, l.intermediate);
+  }
 }
 
 kernels::FeedForward StreamedMoe::network(ExpertKey key, std::byte* slot) const {

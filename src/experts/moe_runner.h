@@ -10,6 +10,7 @@
 
 #include "experts/expert_cache.h"
 #include "experts/expert_loader.h"
+#include "experts/input_tap.h"
 #include "kernels/backend.h"
 
 namespace flashmoe::experts {
@@ -48,6 +49,8 @@ class MoeRunner {
   // Forgets what was started, e.g. because the step was cancelled.
   virtual void abandon() noexcept = 0;
   virtual MoeStats stats() const = 0;
+  // Who sees the experts' inputs of the steps from now on; nullptr: nobody.
+  virtual void set_input_tap(InputTap* tap) = 0;
 };
 
 class StreamedMoe final : public MoeRunner {
@@ -73,6 +76,7 @@ class StreamedMoe final : public MoeRunner {
   void finish(const float* x, float* y) override;
   void abandon() noexcept override;
   MoeStats stats() const override;
+  void set_input_tap(InputTap* tap) override { tap_ = tap; }
 
  private:
   // One expert of the layer at hand and the rows that chose it.
@@ -95,6 +99,7 @@ class StreamedMoe final : public MoeRunner {
   void compute_arrived(const float* x, float* y);
   // Computes residents_, in as few calls of the backend as kPairsPerCall allows, and unpins them.
   void compute_residents(const float* x, float* y);
+  void show(const float* x, float* y, std::span<const Resident> residents, int64_t pairs);
   kernels::FeedForward network(ExpertKey key, std::byte* slot) const;
   kernels::FeedForwardJob job(const Work& work, std::byte* slot) const;
 
@@ -102,6 +107,8 @@ class StreamedMoe final : public MoeRunner {
   ExpertCache& cache_;
   ExpertLoader& loader_;
   kernels::Backend& backend_;
+  InputTap* tap_ = nullptr;
+  std::vector<float> inner_;  // of the experts about to be computed, for the tap
 
   std::vector<int32_t> ages_;  // of the step's rows
 

@@ -58,15 +58,16 @@ void SafetensorsWriter::cut(uint64_t max_shard_bytes) {
   }
 }
 
-std::string SafetensorsWriter::header(const Shard& shard) const {
+std::string safetensors_header(std::span<const SafetensorsWriter::Tensor> tensors,
+                               const std::string& format) {
   nlohmann::ordered_json json;
-  json["__metadata__"]["format"] = options_.format;
+  json["__metadata__"]["format"] = format;
   uint64_t offset = 0;
-  for (size_t i = shard.begin; i < shard.end; ++i) {
-    const uint64_t end = offset + tensor_bytes(tensors_[i]);
-    json[tensors_[i].name] = {{"dtype", quant::dtype_name(tensors_[i].dtype)},
-                              {"shape", tensors_[i].shape},
-                              {"data_offsets", {offset, end}}};
+  for (const SafetensorsWriter::Tensor& tensor : tensors) {
+    const uint64_t end = offset + tensor_bytes(tensor);
+    json[tensor.name] = {{"dtype", quant::dtype_name(tensor.dtype)},
+                         {"shape", tensor.shape},
+                         {"data_offsets", {offset, end}}};
     offset = end;
   }
   std::string text = json.dump();
@@ -83,7 +84,8 @@ void SafetensorsWriter::start_shard() {
   const Shard& shard = shards_[files_.size()];
   const auto path = std::filesystem::path(folder_) / shard.name;
   files_.push_back(std::make_unique<AtomicFile>(path.string()));
-  files_.back()->write(header(shard));
+  files_.back()->write(safetensors_header(
+      std::span(tensors_).subspan(shard.begin, shard.end - shard.begin), options_.format));
   left_bytes_ = shard.bytes;
 }
 

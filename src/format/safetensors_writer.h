@@ -46,7 +46,6 @@ class SafetensorsWriter {
 
   void cut(uint64_t max_shard_bytes);
   void start_shard();
-  std::string header(const Shard& shard) const;
   std::string index() const;
 
   std::string folder_;
@@ -56,5 +55,9 @@ class SafetensorsWriter {
   std::vector<std::unique_ptr<AtomicFile>> files_;  // of the shards begun
   uint64_t left_bytes_ = 0;                         // of the shard being written
 };
+
+// The first bytes of a file with these tensors, up to where their data starts: at a multiple of 8.
+std::string safetensors_header(std::span<const SafetensorsWriter::Tensor> tensors,
+                               const std::string& format);
 
 }  // namespace flashmoe::format

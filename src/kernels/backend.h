@@ -58,6 +58,7 @@ struct FeedForwardJob {
   FeedForward network;
   std::span<const int32_t> rows;
   int64_t target_begin = 0;
+  float* inner = nullptr;  // [rows.size(), intermediate], if given: down's input, for who measures
 };
 
 // The router's choice for one token: its expert's output is multiplied with `weight`. `target` is

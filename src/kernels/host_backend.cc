@@ -177,6 +177,9 @@ void HostBackend::feed_forward(const float* x, int64_t hidden, std::span<const F
     const auto [job, i] = pair_jobs_[p];
     const Operand& hidden_rows = operands_[2 * job + 1];
     ops_.silu_multiply(gate + p * widest, up + p * widest, hidden_rows.cols);
+    if (float* inner = jobs[job].inner) {
+      std::copy_n(gate + p * widest, hidden_rows.cols, inner + i * hidden_rows.cols);
+    }
     load_operand(gate + p * widest, i, hidden_rows);
   });
   for (size_t j = 0; j < jobs.size(); ++j) {

@@ -95,6 +95,7 @@ void Model::forward(std::span<const Segment> segments, const std::function<bool(
       }
       const LayerWeights& layer = weights_.layers[i];
       backend_.rms_norm(a_.x, layer.mixer_norm, rows_, hidden, config_.rms_eps, a_.normed);
+      show(i, experts::DenseInput::kMixer, a_.normed, hidden);
       if (config_.layer_kinds[i] == LayerKind::kAttention) {
         attention(i, segments);
       } else {
@@ -106,13 +107,18 @@ void Model::forward(std::span<const Segment> segments, const std::function<bool(
         moe(i);
       } else {
         Timer timer(&times_.dense_s);
-        feed_forward(layer.shared, a_.mixed);
+        show(i, experts::DenseInput::kRouted, a_.normed, hidden);
+        feed_forward(i, a_.mixed);
       }
       backend_.add(a_.x, a_.mixed, rows_ * hidden);
     }
   } catch (const Error&) {
     runner_.abandon();
     throw;
+  }
+  if (input_tap_ != nullptr) {
+    backend_.rms_norm(a_.x, weights_.final_norm, rows_, hidden, config_.rms_eps, a_.normed);
+    show(config_.layers, experts::DenseInput::kHead, a_.normed, hidden);
   }
   for (const Segment& s : segments) s.state->commit(static_cast<int64_t>(s.tokens.size()));
   if (tap_ != nullptr) tap_->end_step();
@@ -138,6 +144,7 @@ void Model::attention(int layer, std::span<const Segment> segments) {
     backend_.attention(attention_shape_, w.norms, {a_.q, a_.k, a_.v, w.gate ? a_.gate : nullptr},
                        attention_segments_, a_.heads);
   }
+  show(layer, experts::DenseInput::kMixerOut, a_.heads, w.out.cols);
   Timer timer(&times_.dense_s);
   const kernels::LinearJob out{w.out, a_.mixed};
   backend_.linear(a_.heads, rows_, w.out.cols, {&out, 1});
@@ -167,6 +174,7 @@ void Model::delta_net(int layer, std::span<const Segment> segments) {
     backend_.delta_net(delta_shape_, w.net, {a_.qkv, a_.z, a_.beta, a_.dt}, delta_segments_,
                        a_.heads);
   }
+  show(layer, experts::DenseInput::kMixerOut, a_.heads, w.out.cols);
   Timer timer(&times_.dense_s);
   const kernels::LinearJob out{w.out, a_.mixed};
   backend_.linear(a_.heads, rows_, w.out.cols, {&out, 1});
@@ -182,6 +190,7 @@ void Model::moe(int layer) {
     backend_.linear(a_.normed, rows_, config_.hidden, {&job, 1});
     backend_.route(a_.router, rows_, config_.moe.experts, k, config_.moe.normalize, routes.data());
   }
+  show(layer, experts::DenseInput::kRouted, a_.normed, config_.hidden);
   if (tap_ != nullptr) tap_->on_routes(routed_index_[layer], routes, k);
   runner_.start(layer, routes, k);
   guess_routes(layer + 1);
@@ -189,7 +198,7 @@ void Model::moe(int layer) {
     Timer timer(&times_.dense_s);
     const kernels::LinearJob job{w.shared_gate, a_.shared_gate, Precision::kFloat};
     backend_.linear(a_.normed, rows_, config_.hidden, {&job, 1});
-    feed_forward(w.shared, a_.shared);
+    feed_forward(layer, a_.shared);
   }
   runner_.finish(a_.normed, a_.experts);
   backend_.combine(routes.data(), a_.experts, rows_, k, config_.hidden,
@@ -213,10 +222,20 @@ void Model::guess_routes(int layer) {
   runner_.expect(layer, routes, k);
 }
 
-void Model::feed_forward(const kernels::FeedForward& network, float* y) {
-  const kernels::FeedForwardJob job{network, std::span(all_rows_).first(static_cast<size_t>(rows_)),
-                                    0};
+void Model::feed_forward(int layer, float* y) {
+  const kernels::FeedForward& network = weights_.layers[layer].shared;
+  kernels::FeedForwardJob job{network, std::span(all_rows_).first(static_cast<size_t>(rows_)), 0};
+  const int64_t inner = network.down.cols;
+  if (input_tap_ != nullptr) {
+    inner_.resize(static_cast<size_t>(rows_ * inner));
+    job.inner = inner_.data();
+  }
   backend_.feed_forward(a_.normed, config_.hidden, {&job, 1}, y);
+  show(layer, experts::DenseInput::kDown, job.inner, inner);
+}
+
+void Model::show(int layer, experts::DenseInput input, const float* x, int64_t width) {
+  if (input_tap_ != nullptr) input_tap_->on_input(layer, input, x, rows_, width);
 }
 
 void Model::head(std::span<const int32_t> rows, float* logits) {

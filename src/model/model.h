@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/aligned_buffer.h"
+#include "experts/input_tap.h"
 #include "experts/moe_runner.h"
 #include "experts/route_tap.h"
 #include "kernels/backend.h"
@@ -52,6 +53,11 @@ class Model {
 
   // Who sees the routes of the steps from now on; nullptr: nobody. It must outlive its use.
   void set_route_tap(experts::RouteTap* tap) { tap_ = tap; }
+  // The same for the inputs of matrix products.
+  void set_input_tap(experts::InputTap* tap) {
+    input_tap_ = tap;
+    runner_.set_input_tap(tap);
+  }
 
   const ModelConfig& config() const { return config_; }
   int64_t max_rows() const { return max_rows_; }
@@ -75,7 +81,8 @@ class Model {
   void delta_net(int layer, std::span<const Segment> segments);
   void moe(int layer);
   void guess_routes(int layer);  // tells tap and runner, if they want, a guess at its routes
-  void feed_forward(const kernels::FeedForward& network, float* y);  // all rows
+  void feed_forward(int layer, float* y);  // the shared expert, or a dense layer; all rows
+  void show(int layer, experts::DenseInput input, const float* x, int64_t width);
 
   const ModelConfig& config_;
   kernels::AttentionShape attention_shape_;
@@ -87,6 +94,8 @@ class Model {
   std::vector<int> kind_index_;    // layer -> how many layers of its kind come before it
   std::vector<int> routed_index_;  // layer -> how many layers with experts come before it
   experts::RouteTap* tap_ = nullptr;
+  experts::InputTap* input_tap_ = nullptr;
+  std::vector<float> inner_;  // of the shared expert, for the tap
 
   AlignedBuffer memory_;
   Activations a_;

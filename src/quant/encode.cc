@@ -31,6 +31,13 @@ void store(DType type, float value, std::byte* out) {
   }
 }
 
+// Eight codes, which fill `bits` bytes.
+void store_codes(int bits, const float* chosen, std::byte* codes) {
+  uint64_t word = 0;
+  for (int j = 0; j < 8; ++j) word |= static_cast<uint64_t>(chosen[j]) << (bits * j);
+  std::memcpy(codes, &word, static_cast<size_t>(bits));
+}
+
 struct Line {
   float scale, bias;
 };
@@ -56,18 +63,32 @@ void encode_row(const Format& format, int64_t cols, const float* weights, std::b
   for (int64_t begin = 0; begin < cols; begin += format.group) {
     const auto [scale, bias] = fit(weights + begin, format.group, max_code);
     for (int i = 0; i < format.group; i += 8) {
-      uint64_t word = 0;  // eight codes, which fill `bits` bytes
+      float chosen[8];
       for (int j = 0; j < 8; ++j) {
-        const float code = std::nearbyint((weights[begin + i + j] - bias) / scale);
-        word |= static_cast<uint64_t>(std::clamp(code, 0.0f, max_code)) << (format.bits * j);
+        chosen[j] =
+            std::clamp(std::nearbyint((weights[begin + i + j] - bias) / scale), 0.0f, max_code);
       }
-      std::memcpy(codes, &word, static_cast<size_t>(format.bits));
+      store_codes(format.bits, chosen, codes);
       codes += format.bits;
     }
     store(format.dtype, scale, scales);
     store(format.dtype, bias, biases);
     scales += scale_size;
     biases += scale_size;
+  }
+}
+
+void store_affine_row(const Format& format, int64_t cols, const float* chosen_codes,
+                      const float* chosen_scales, const float* chosen_biases, std::byte* codes,
+                      std::byte* scales, std::byte* biases) {
+  CHECK(format.encoding == Encoding::kAffine && cols % format.group == 0 && format.group % 8 == 0);
+  for (int64_t i = 0; i < cols; i += 8, codes += format.bits) {
+    store_codes(format.bits, chosen_codes + i, codes);
+  }
+  const size_t scale_size = dtype_bytes(format.dtype);
+  for (int64_t g = 0; g < cols / format.group; ++g, scales += scale_size, biases += scale_size) {
+    store(format.dtype, chosen_scales[g], scales);
+    store(format.dtype, chosen_biases[g], biases);
   }
 }
 

@@ -21,4 +21,10 @@ namespace flashmoe::quant {
 void encode_row(const Format& format, int64_t cols, const float* weights, std::byte* codes,
                 std::byte* scales, std::byte* biases);
 
+// Codes that were chosen elsewhere: whole numbers [cols] with scales and biases [cols / group],
+// which are rounded to format.dtype.
+void store_affine_row(const Format& format, int64_t cols, const float* chosen_codes,
+                      const float* chosen_scales, const float* chosen_biases, std::byte* codes,
+                      std::byte* scales, std::byte* biases);
+
 }  // namespace flashmoe::quant

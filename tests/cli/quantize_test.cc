@@ -40,8 +40,8 @@ TEST_P(QuantizeTest, WritesAModelThatRuns) {
   std::map<int, double> errors;
   for (const int bits : {8, 4}) {
     const std::string out = temp_.file("out-" + std::to_string(bits));
-    const Outcome outcome =
-        flashmoe({"quantize", source, out, "--bits", std::to_string(bits), "--group", "32"});
+    const Outcome outcome = flashmoe({"quantize", source, out, "--bits", std::to_string(bits),
+                                      "--group", "32", "--recipe", "even"});
     ASSERT_EQ(outcome.exit_code, 0) << outcome;
     EXPECT_EQ(outcome.out, "");
     std::set<std::string> formats;

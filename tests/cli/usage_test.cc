@@ -11,7 +11,8 @@ TEST(UsageTest, HelpAndVersion) {
   const Outcome help = flashmoe({"--help"});
   EXPECT_EQ(help.exit_code, 0) << help;
   EXPECT_EQ(help.err, "");
-  for (const char* name : {"run", "inspect", "logits", "tokenize", "render", "quantize"}) {
+  for (const char* name :
+       {"run", "inspect", "logits", "tokenize", "render", "quantize", "imatrix", "eval"}) {
     EXPECT_NE(help.out.find(std::string("\n  ") + name + " "), std::string::npos) << name << help;
     const Outcome command_help = flashmoe({name, "--help"});
     EXPECT_EQ(command_help.exit_code, 0) << command_help;

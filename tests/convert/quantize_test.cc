@@ -6,17 +6,21 @@
 #include <csignal>
 #include <filesystem>
 #include <limits>
+#include <map>
+#include <random>
 #include <set>
 
 #include "base/error.h"
 #include "base/log.h"
 #include "base/stop_signal.h"
 #include "base/thread_pool.h"
+#include "convert/importance.h"
 #include "format/checkpoint.h"
 #include "io/file.h"
 #include "kernels/make_backend.h"
 #include "model/weights.h"
 #include "quant/encode.h"
+#include "quant/fit.h"
 #include "tests/base/temp_folder.h"
 #include "tests/convert/model_folder.h"
 
@@ -67,6 +71,11 @@ std::vector<std::byte> read(const format::Checkpoint& checkpoint, const format::
   std::vector<std::byte> bytes(extent.bytes);
   file.read_exact(extent.offset, bytes.size(), bytes.data());
   return bytes;
+}
+
+// As mlx-lm rounds.
+QuantizeOptions plain(int bits, int group, int threads) {
+  return {bits, group, threads, "minmax", ""};
 }
 
 bool is_matrix(const ModelFolder::Tensor& tensor) {
@@ -157,7 +166,7 @@ TEST_P(QuantizeCases, WritesWhatMlxHolds) {
   sizes.tied = c.tied;
   const ModelFolder model(c.family, c.layout, c.dtype, sizes);
   model.write(source());
-  quantize(source(), destination(), {c.bits, c.group, 2});
+  quantize(source(), destination(), plain(c.bits, c.group, 2));
   check_result(model, destination(), c.bits, c.group);
 }
 
@@ -180,12 +189,90 @@ TEST_F(QuantizeTest, ThreadsDoNotShow) {
   const ModelSizes sizes = {80, 256, 5, 2080, true};
   const ModelFolder model(Family::kQwen35Moe, Layout::kWrapped, DType::kF32, sizes);
   model.write(source());
-  quantize(source(), folder_.file("one"), {4, 32, 1});
+  quantize(source(), folder_.file("one"), plain(4, 32, 1));
   check_result(model, folder_.file("one"), 4, 32);
-  quantize(source(), folder_.file("two"), {4, 32, 2});
+  quantize(source(), folder_.file("two"), plain(4, 32, 2));
   for (const std::string& name : names(folder_.file("one"))) {
     EXPECT_TRUE(folder_.read("one/" + name) == folder_.read("two/" + name)) << name;
   }
+}
+
+// Against the fitter itself, with an importance of its own for each expert, on any threads.
+TEST_F(QuantizeTest, FitsToTheImportanceOfEachExpert) {
+  const ModelFolder model(Family::kQwen35Moe, Layout::kSplit, DType::kBf16, {});
+  model.write(source());
+  std::mt19937 random(5);
+  const auto means = [&](int64_t count, int64_t cols, bool moments) {
+    const auto n = static_cast<size_t>(cols);
+    InputMeans m{count, cols, std::vector<float>(static_cast<size_t>(count), 10.0f), {}, {}};
+    for (size_t i = 0; i < static_cast<size_t>(count) * n; ++i) {
+      m.squares.push_back(static_cast<float>(random() % 1000) / 100 + 0.1f);
+    }
+    if (!moments) return m;
+    for (size_t e = 0; e < static_cast<size_t>(count); ++e) {
+      for (size_t i = 0; i < n * n; ++i) {
+        m.moments.push_back(i % (n + 1) == 0 ? m.squares[e * n + i / (n + 1)] : 0.01f);
+      }
+    }
+    return m;
+  };
+  std::map<std::string, InputMeans> inputs = {{"head", means(1, 64, true)}};
+  const model::ModelConfig config = model::parse_model_config(model.config, "");
+  for (int i = 0; i < config.layers; ++i) {
+    const std::string layer = "layers." + std::to_string(i) + ".";
+    const bool attention =
+        config.layer_kinds[static_cast<size_t>(i)] == model::LayerKind::kAttention;
+    inputs[layer + "mixer"] = means(1, 64, true);
+    inputs[layer + "mixer_out"] =
+        means(1,
+              attention ? config.attention.heads * config.attention.head_dim
+                        : config.delta.value_heads * config.delta.value_dim,
+              true);
+    inputs[layer + "routed"] = means(1, 64, true);
+    inputs[layer + "down"] = means(1, config.moe.shared_intermediate, true);
+    inputs[layer + "experts"] = means(config.moe.experts, 64, false);
+    inputs[layer + "experts_down"] = means(config.moe.experts, config.moe.intermediate, true);
+  }
+  const Importance importance(inputs);
+  importance.write(folder_.file("imatrix"));
+  for (const int threads : {1, 3}) {
+    const std::string out = folder_.file("out" + std::to_string(threads));
+    quantize(source(), out, {2, 32, threads, "even", folder_.file("imatrix")});
+  }
+  EXPECT_TRUE(folder_.read("out1/model.safetensors") == folder_.read("out3/model.safetensors"));
+
+  const auto result = format::Checkpoint::open(folder_.file("out1"));
+  for (const std::string name : {"up_proj", "down_proj"}) {
+    const std::string path = "language_model.model.layers.1.mlp.switch_mlp." + name;
+    const ModelFolder::Tensor& tensor = model.mlx.at(path + ".weight");
+    const int64_t cols = tensor.shape[2], rows = tensor.shape[1];
+    const quant::Format format = {quant::Encoding::kAffine, DType::kBf16, 2, 32};
+    std::vector<std::byte> codes(format.code_bytes(cols)), all, scales(format.scale_bytes(cols)),
+        biases(scales);
+    for (int64_t e = 0; e < config.moe.experts; ++e) {
+      const InputStatistics statistics = importance.find(path, e, cols, false);
+      EXPECT_FALSE(statistics.squares.empty() || statistics.moments.empty());
+      const quant::RowFitter fitter(format, cols, statistics.squares, statistics.moments);
+      for (int64_t r = 0; r < rows; ++r) {
+        fitter.encode_row(tensor.values.data() + (e * rows + r) * cols, codes.data(), scales.data(),
+                          biases.data());
+        all.insert(all.end(), codes.begin(), codes.end());
+      }
+    }
+    const auto matrix = result->find_matrix(path);
+    ASSERT_TRUE(matrix);
+    EXPECT_TRUE(read(*result, matrix->codes) == all) << name;
+  }
+}
+
+TEST_F(QuantizeTest, RefusesTheImportanceOfAnotherModel) {
+  ModelFolder(Family::kQwen3Moe, Layout::kSplit, DType::kBf16, {}).write(source());
+  const std::string path = folder_.file("imatrix");
+  Importance({{"head", {1, 8, {1}, std::vector<float>(8, 1.0f), {}}}}).write(path);
+  EXPECT_EQ(failure({2, 32, 1, "even", path}), ErrorCode::kUsage);
+  EXPECT_NE(message_.find("of another model"), std::string::npos) << message_;
+  folder_.write("imatrix", "no safetensors");
+  EXPECT_EQ(failure({2, 32, 1, "even", path}), ErrorCode::kCorrupt);
 }
 
 TEST_F(QuantizeTest, KeepsWhatBelongsToTheModel) {
