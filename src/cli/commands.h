@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -154,6 +155,20 @@ struct BenchCommandOptions {
   std::string verdict = "keep", note;
 };
 int bench(const BenchCommandOptions& options);
+
+struct ChatOptions {
+  ModelOptions model;
+  std::string url, api_key;
+  std::string resume;  // a conversation's id or file; empty: a new one
+  bool list_sessions = false;
+  std::optional<std::string> system;  // text or @FILE
+  std::string show_think;             // "", "hide", "dim" or "show"
+  std::string think;                  // "", "on" or "off"
+  bool shell = false;
+  std::string tools;                                           // path; empty: none
+  std::map<std::string, std::optional<std::string>> settings;  // chat::Settings by name
+};
+int chat(const ChatOptions& options);
 
 // Writes out what stands in standard output's buffer; Error kIo when that fails, e.g. on a full
 // disk. main calls it after every command.

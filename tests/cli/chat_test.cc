@@ -1,0 +1,89 @@
+// flashmoe chat in a pipe: every line of standard input is a message or a command.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include "tests/base/temp_folder.h"
+#include "tests/cli/flashmoe.h"
+
+namespace flashmoe::cli {
+namespace {
+
+class ChatTest : public TinyModelTest {
+ protected:
+  Outcome chat(const std::string& input, std::vector<std::string> arguments = {}) {
+    arguments.insert(arguments.begin(),
+                     {"chat", tiny_, "--temp", "0", "-n", "24", "--memory", "1GiB"});
+    return flashmoe(arguments, input, {{"XDG_DATA_HOME", folder_.path()}});
+  }
+  // The ids that --sessions lists, newest first.
+  std::vector<std::string> sessions() {
+    const Outcome outcome =
+        flashmoe({"chat", "--sessions"}, "", {{"XDG_DATA_HOME", folder_.path()}});
+    EXPECT_EQ(outcome.exit_code, 0) << outcome;
+    std::vector<std::string> ids;
+    std::istringstream lines(outcome.out);
+    for (std::string line; std::getline(lines, line);)
+      ids.push_back(line.substr(0, line.find(' ')));
+    return ids;
+  }
+
+  TempFolder folder_;
+};
+
+TEST_F(ChatTest, AnswersAsRunDoes) {
+  const Outcome outcome = chat("Explain quantum computing\n");
+  ASSERT_EQ(outcome.exit_code, 0) << outcome;
+  const nlohmann::json run = greedy_run({"-n", "24", "Explain quantum computing"});
+  EXPECT_EQ(outcome.out, run["text"].get<std::string>() + "\n");
+}
+
+TEST_F(ChatTest, AConversationGoesOnWhereItWas) {
+  const Outcome whole = chat("What is 12 + 30?\nAnd what is the capital of France?\n");
+  ASSERT_EQ(whole.exit_code, 0) << whole;
+  const Outcome first = chat("What is 12 + 30?\n");
+  const std::vector<std::string> ids = sessions();
+  ASSERT_EQ(ids.size(), 2u);
+  const Outcome second = chat("And what is the capital of France?\n", {"--resume", ids[0]});
+  ASSERT_EQ(second.exit_code, 0) << second;
+  EXPECT_EQ(first.out + second.out, whole.out);
+  EXPECT_EQ(sessions().size(), 2u);
+  expect_failure(chat("", {"--resume", "none"}), {"none", "--sessions"});
+}
+
+TEST_F(ChatTest, Commands) {
+  const std::string file = folder_.path() + "/kept.jsonl";
+  const Outcome outcome = chat(
+      "/system Be brief.\n/set temperature 0.5\n/set\n/nonsense\n/set seed x\n"
+      "/save " +
+      file + "\n/new\n/load " + file +
+      "\n/model\n/stats\n/help\n"
+      "/sessions\n/quit\nnot asked\n");
+  ASSERT_EQ(outcome.exit_code, 0) << outcome;
+  for (const char* part :
+       {"System message: Be brief.", "temperature          0.5", "there is no command /nonsense",
+        "seed is a whole number", "and in ", "uptime_s", "/sessions", "list the conversations"}) {
+    EXPECT_NE(outcome.out.find(part), std::string::npos) << part << "\n" << outcome;
+  }
+  EXPECT_TRUE(std::filesystem::exists(file));
+}
+
+TEST_F(ChatTest, LongerTexts) {
+  const Outcome block = chat("\"\"\"Explain\nquantum computing\"\"\"\n");
+  const Outcome joined = chat("Explain\\\nquantum computing\n");
+  EXPECT_EQ(block.out, joined.out);
+  EXPECT_EQ(
+      greedy_run({"-n", "24", "Explain\nquantum computing"})["text"].get<std::string>() + "\n",
+      block.out);
+}
+
+TEST_F(ChatTest, RefusesWhatMakesNoSense) {
+  expect_usage_error(flashmoe({"chat", tiny_, "--url", "http://127.0.0.1:1"}), {"--url"});
+  expect_usage_error(flashmoe({"chat", tiny_, "--temp", "hot"}), {"temperature", "hot"});
+  expect_failure(flashmoe({"chat", "--tools", "/no/such/file"}), {"/no/such/file"});
+}
+
+}  // namespace
+}  // namespace flashmoe::cli
