@@ -115,6 +115,9 @@ int parse_and_run(int argc, char** argv) {
   CLI::App* run_app = app.add_subcommand("run", kRunAbout);
   add_run(*run_app, &run_options);
 
+  ChatOptions chat_options;
+  CLI::App* chat_app = add_chat(app, &chat_options);
+
   ServeOptions serve_options;
   CLI::App* serve_app = add_serve(app, &serve_options);
   TopOptions top_options;
@@ -236,6 +239,7 @@ int parse_and_run(int argc, char** argv) {
                 fmt::join(names, ", "));
   }
   if (run_app->parsed()) return run(run_options);
+  if (chat_app->parsed()) return chat(chat_options);
   if (serve_app->parsed()) return serve(serve_options);
   if (top_app->parsed()) return top(top_options);
   if (inspect_app->parsed()) return inspect(inspect_options);

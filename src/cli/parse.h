@@ -15,6 +15,7 @@ CLI::Validator whole_number();
 // The options of every command that runs a model, but for the model itself.
 void add_model_options(CLI::App& app, ModelOptions* options);
 
+CLI::App* add_chat(CLI::App& app, ChatOptions* options);
 CLI::App* add_serve(CLI::App& app, ServeOptions* options);
 CLI::App* add_top(CLI::App& app, TopOptions* options);
 CLI::App* add_quantize(CLI::App& app, QuantizeCommandOptions* options);

@@ -4,7 +4,15 @@
 
 namespace flashmoe::cli {
 
-void add_chat(CLI::App& app, ChatOptions* o) {
+CLI::App* add_chat(CLI::App& parent, ChatOptions* o) {
+  CLI::App& app = *parent.add_subcommand(
+      "chat",
+      "Talks with a model in the terminal.\n\n"
+      "  flashmoe chat ~/models/Qwen3.5-35B-A3B-4bit\n"
+      "  flashmoe chat --url http://127.0.0.1:8080\n"
+      "  flashmoe chat --resume 20261121-093000\n\n"
+      "/help lists the commands. Ctrl-C stops an answer, Ctrl-D leaves; conversations are kept in\n"
+      "~/.local/share/flashmoe/sessions.");
   app.add_option("MODEL", o->model.model, "Folder or org/name (default: the embedded model)");
   app.add_option("--url", o->url, "Talk to a server that runs already, e.g. http://127.0.0.1:8080");
   app.add_option("--api-key", o->api_key, "With --url: the key that the server wants")
@@ -39,6 +47,7 @@ void add_chat(CLI::App& app, ChatOptions* o) {
   app.add_option("--seed", o->settings["seed"], "Equal seeds give equal answers (default: random)")
       ->group(kSampling);
   add_model_options(app, &o->model);
+  return &app;
 }
 
 }  // namespace flashmoe::cli
