@@ -1,0 +1,74 @@
+// Turns the tokens of one choice into events: whole characters, reasoning apart from the answer,
+// stop strings cut off, tool calls found. Owns what is not decided yet.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/answer.h"
+#include "server/answer.h"
+#include "server/stop_strings.h"
+#include "text/reasoning.h"
+#include "text/stream_decoder.h"
+#include "text/tokenizer.h"
+#include "text/tool_parser.h"
+
+namespace flashmoe::server {
+
+// How the answers of one request are read.
+struct ReadingRules {
+  bool has_reasoning = false;  // the text may begin with a section of it
+  bool starts_inside = false;  // the prompt has opened that section
+  text::ToolFormat tool_format = text::ToolFormat::kNone;  // kNone: calls are text
+  std::vector<text::Tool> tools;
+  bool whole_calls = false;  // ToolParser's
+  std::vector<std::string> stop;
+  bool logprobs = false;
+};
+
+class AnswerReader {
+ public:
+  // `tokenizer` and `rules` must outlive the reader.
+  AnswerReader(const text::Tokenizer& tokenizer, const ReadingRules& rules, int choice);
+
+  // What is certain now. No more may be pushed when a stop string was found.
+  std::vector<Event> push(const engine::TokenEvent& token);
+  // The rest, with the event that ends the choice.
+  std::vector<Event> finish(engine::FinishReason reason);
+
+  bool stopped() const { return stops_.found(); }
+  int64_t tokens() const { return tokens_; }
+  int64_t reasoning_tokens() const { return reasoning_tokens_; }
+
+ private:
+  struct PendingLogprobs {
+    size_t begin;  // of the token, in the answer's text
+    TokenLogprobs logprobs;
+  };
+
+  void read(const std::string& text, bool is_last);
+  void say(const std::string& text);   // of the answer, before stop strings
+  void tell(const std::string& text);  // after
+  void take(std::vector<text::ToolEvent> events);
+  void add_content(std::string text);
+  TokenLogprobs logprobs_of(const engine::TokenEvent& token) const;
+  void emit(Event event);
+
+  const text::Tokenizer& tokenizer_;
+  const ReadingRules& rules_;
+  const int choice_;
+  text::StreamDecoder decoder_;
+  std::optional<text::ReasoningSplitter> splitter_;
+  StopStrings stops_;
+  std::optional<text::ToolParser> parser_;
+  std::vector<Event> events_;
+  int64_t tokens_ = 0, reasoning_tokens_ = 0;
+  size_t said_bytes_ = 0, told_bytes_ = 0;
+  std::deque<PendingLogprobs> logprobs_;
+  int calls_ = 0;
+};
+
+}  // namespace flashmoe::server
