@@ -14,7 +14,8 @@ uint64_t available_memory_bytes(const std::string& root = "");
 // The machine's memory, or the smallest cgroup limit on this process.
 uint64_t total_memory_bytes(const std::string& root = "");
 
-// The most memory this process has had resident so far.
+// What this process has resident now, and the most it has had so far.
+uint64_t rss_bytes();
 uint64_t peak_rss_bytes();
 
 }  // namespace flashmoe

@@ -122,6 +122,7 @@ uint64_t total_memory_bytes(const std::string& root) {
 }
 
 // Not getrusage: its maximum is inherited from the program that started this one.
+uint64_t rss_bytes() { return field_kib_in("/proc/self/status", "VmRSS"); }
 uint64_t peak_rss_bytes() { return field_kib_in("/proc/self/status", "VmHWM"); }
 
 }  // namespace flashmoe

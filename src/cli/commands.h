@@ -40,6 +40,18 @@ struct RunOptions {
 };
 int run(const RunOptions& options);
 
+struct ServeOptions {
+  ModelOptions model;
+  std::string host = "127.0.0.1";
+  int port = 8080;
+  std::string api_key, cors, model_name;
+  int max_queue = 256;
+  int max_connections = 512;
+  uint64_t max_body_bytes = uint64_t{32} << 20;
+  double timeout_s = 0;  // of an answer; 0: none
+};
+int serve(const ServeOptions& options);
+
 struct InspectOptions {
   std::string model;
   bool json = false;

@@ -38,6 +38,14 @@ constexpr const char* kRunAbout =
     "The prompt may also come from --file or a pipe. Sampling follows the model's\n"
     "generation_config.json unless options say otherwise.";
 
+constexpr const char* kServeAbout =
+    "Answers programs over HTTP, as OpenAI's and Anthropic's APIs do.\n\n"
+    "  flashmoe serve ~/models/Qwen3.5-35B-A3B-4bit\n"
+    "  curl http://127.0.0.1:8080/v1/chat/completions -d \\\n"
+    "    '{\"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}]}'\n\n"
+    "OpenAI clients take http://127.0.0.1:8080/v1 as their base URL, Anthropic's the same without\n"
+    "/v1. / lists the routes, /stats and flashmoe top show what goes on. Ctrl-C stops the server.";
+
 void add_run(CLI::App& app, RunOptions* o) {
   app.add_option("MODEL", o->first, "Folder or org/name (default: the embedded model)");
   app.add_option("PROMPT", o->second, "What to answer; a single argument that names no model");
@@ -113,6 +121,10 @@ int parse_and_run(int argc, char** argv) {
   RunOptions run_options;
   CLI::App* run_app = app.add_subcommand("run", kRunAbout);
   add_run(*run_app, &run_options);
+
+  ServeOptions serve_options;
+  CLI::App* serve_app = app.add_subcommand("serve", kServeAbout);
+  add_serve(*serve_app, &serve_options);
 
   InspectOptions inspect_options;
   CLI::App* inspect_app = app.add_subcommand(
@@ -204,11 +216,13 @@ int parse_and_run(int argc, char** argv) {
   }
   set_log_level(quiet ? LogLevel::kQuiet : verbose ? LogLevel::kDebug : LogLevel::kInfo);
   if (app.get_subcommands().empty()) {
-    throw Error(ErrorCode::kUsage,
-                "no command was given: run, plan, inspect, logits, tokenize, render, quantize, "
-                "synth or bench; flashmoe --help says more");
+    throw Error(
+        ErrorCode::kUsage,
+        "no command was given: run, serve, plan, inspect, logits, tokenize, render, quantize, "
+        "synth or bench; flashmoe --help says more");
   }
   if (run_app->parsed()) return run(run_options);
+  if (serve_app->parsed()) return serve(serve_options);
   if (inspect_app->parsed()) return inspect(inspect_options);
   if (plan_app->parsed()) return plan(plan_options);
   if (logits_app->parsed()) return logits(logits_options);

@@ -44,11 +44,14 @@ TextModel::TextModel(const std::string& folder)
   stop_tokens_.assign(defaults.eos_ids.begin(), defaults.eos_ids.end());
 }
 
+std::optional<text::ModelChatTemplate> TextModel::chat_template(bool with_tools) const {
+  return text::load_chat_template(folder_, with_tools);
+}
+
 std::vector<int32_t> TextModel::encode_chat(nlohmann::ordered_json variables) const {
   const bool with_tools = variables.contains("tools") && !variables["tools"].empty();
-  const std::optional<text::ModelChatTemplate> chat_template =
-      text::load_chat_template(folder_, with_tools);
-  if (!chat_template) {
+  const std::optional<text::ModelChatTemplate> found = chat_template(with_tools);
+  if (!found) {
     throw_error(ErrorCode::kUsage,
                 "{}: the model has no chat template; continue plain text with --raw", folder_);
   }
@@ -57,7 +60,7 @@ std::vector<int32_t> TextModel::encode_chat(nlohmann::ordered_json variables) co
     if (!variables.contains(name)) variables[name] = nullptr;
   }
   variables["add_generation_prompt"] = true;
-  return tokenizer_.encode(chat_template->render(variables));
+  return tokenizer_.encode(found->render(variables));
 }
 
 ThinkBudget TextModel::think_budget(int64_t limit) const {

@@ -24,6 +24,8 @@ class TextModel {
   const SamplingOptions& sampling() const { return sampling_; }
   const std::vector<int32_t>& stop_tokens() const { return stop_tokens_; }
 
+  // With tools, the variant for them; nothing if the model has none.
+  std::optional<text::ModelChatTemplate> chat_template(bool with_tools) const;
   // Token ids of a conversation with the header of the answer to come. `variables` are the
   // template's: messages, and any of tools, enable_thinking, … Throws Error kUsage when the model
   // has no chat template.

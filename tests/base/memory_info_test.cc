@@ -110,6 +110,8 @@ TEST(MemoryInfoOfThisMachineTest, IsPlausible) {
   AlignedBuffer buffer(64 * kMiB + before);
   std::fill(buffer.span().begin(), buffer.span().end(), std::byte{1});
   EXPECT_GE(peak_rss_bytes(), 64 * kMiB + before);
+  EXPECT_GE(rss_bytes(), 64 * kMiB);
+  EXPECT_LE(rss_bytes(), peak_rss_bytes());
 }
 
 }  // namespace

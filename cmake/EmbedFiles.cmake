@@ -1,0 +1,16 @@
+# flashmoe_embed(TARGET HEADER NAMESPACE a.html ...): makes files a part of the library as strings,
+# each behind a function named after it (a_html) that HEADER declares.
+function(flashmoe_embed target header namespace)
+  set(source ${CMAKE_CURRENT_BINARY_DIR}/embedded.cc)
+  set(text "#include \"${header}\"\n\nnamespace ${namespace} {\n")
+  foreach(file ${ARGN})
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${file})
+    file(READ ${file} content)
+    get_filename_component(name ${file} NAME)
+    string(MAKE_C_IDENTIFIER ${name} name)
+    string(APPEND text "\nconst char* ${name}() {\n  return R\"~~~(${content})~~~\";\n}\n")
+  endforeach()
+  string(APPEND text "\n}  // namespace ${namespace}\n")
+  file(CONFIGURE OUTPUT ${source} CONTENT "@text@" @ONLY)
+  target_sources(flashmoe_${target} PRIVATE ${source})
+endfunction()
