@@ -52,6 +52,14 @@ struct ServeOptions {
 };
 int serve(const ServeOptions& options);
 
+struct TopOptions {
+  std::string url = "http://127.0.0.1:8080";
+  std::string api_key;
+  double every_s = 1;
+  bool once = false, json = false;
+};
+int top(const TopOptions& options);
+
 struct InspectOptions {
   std::string model;
   bool json = false;

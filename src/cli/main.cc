@@ -38,14 +38,6 @@ constexpr const char* kRunAbout =
     "The prompt may also come from --file or a pipe. Sampling follows the model's\n"
     "generation_config.json unless options say otherwise.";
 
-constexpr const char* kServeAbout =
-    "Answers programs over HTTP, as OpenAI's and Anthropic's APIs do.\n\n"
-    "  flashmoe serve ~/models/Qwen3.5-35B-A3B-4bit\n"
-    "  curl http://127.0.0.1:8080/v1/chat/completions -d \\\n"
-    "    '{\"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}]}'\n\n"
-    "OpenAI clients take http://127.0.0.1:8080/v1 as their base URL, Anthropic's the same without\n"
-    "/v1. / lists the routes, /stats and flashmoe top show what goes on. Ctrl-C stops the server.";
-
 void add_run(CLI::App& app, RunOptions* o) {
   app.add_option("MODEL", o->first, "Folder or org/name (default: the embedded model)");
   app.add_option("PROMPT", o->second, "What to answer; a single argument that names no model");
@@ -123,8 +115,9 @@ int parse_and_run(int argc, char** argv) {
   add_run(*run_app, &run_options);
 
   ServeOptions serve_options;
-  CLI::App* serve_app = app.add_subcommand("serve", kServeAbout);
-  add_serve(*serve_app, &serve_options);
+  CLI::App* serve_app = add_serve(app, &serve_options);
+  TopOptions top_options;
+  CLI::App* top_app = add_top(app, &top_options);
 
   InspectOptions inspect_options;
   CLI::App* inspect_app = app.add_subcommand(
@@ -218,11 +211,12 @@ int parse_and_run(int argc, char** argv) {
   if (app.get_subcommands().empty()) {
     throw Error(
         ErrorCode::kUsage,
-        "no command was given: run, serve, plan, inspect, logits, tokenize, render, quantize, "
+        "no command was given: run, serve, top, plan, inspect, logits, tokenize, render, quantize, "
         "synth or bench; flashmoe --help says more");
   }
   if (run_app->parsed()) return run(run_options);
   if (serve_app->parsed()) return serve(serve_options);
+  if (top_app->parsed()) return top(top_options);
   if (inspect_app->parsed()) return inspect(inspect_options);
   if (plan_app->parsed()) return plan(plan_options);
   if (logits_app->parsed()) return logits(logits_options);

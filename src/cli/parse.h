@@ -15,7 +15,8 @@ CLI::Validator whole_number();
 // The options of every command that runs a model, but for the model itself.
 void add_model_options(CLI::App& app, ModelOptions* options);
 
-void add_serve(CLI::App& app, ServeOptions* options);
+CLI::App* add_serve(CLI::App& app, ServeOptions* options);
+CLI::App* add_top(CLI::App& app, TopOptions* options);
 
 // `flashmoe bench` with its benchmarks; options->bench is filled in by parsing.
 CLI::App* add_bench(CLI::App& app, BenchCommandOptions* options);

@@ -6,7 +6,20 @@
 
 namespace flashmoe::cli {
 
-void add_serve(CLI::App& app, ServeOptions* o) {
+namespace {
+
+constexpr const char* kServeAbout =
+    "Answers programs over HTTP, as OpenAI's and Anthropic's APIs do.\n\n"
+    "  flashmoe serve ~/models/Qwen3.5-35B-A3B-4bit\n"
+    "  curl http://127.0.0.1:8080/v1/chat/completions -d \\\n"
+    "    '{\"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}]}'\n\n"
+    "OpenAI clients take http://127.0.0.1:8080/v1 as their base URL, Anthropic's the same without\n"
+    "/v1. / lists the routes, /stats and flashmoe top show what goes on. Ctrl-C stops the server.";
+
+}  // namespace
+
+CLI::App* add_serve(CLI::App& program, ServeOptions* o) {
+  CLI::App& app = *program.add_subcommand("serve", kServeAbout);
   app.add_option("MODEL", o->model.model, "Folder or org/name (default: the embedded model)");
   app.add_option("--port", o->port, "Port to listen on; 0: any that is free (default: 8080)")
       ->check(CLI::Range(0, 65535));
@@ -42,6 +55,21 @@ void add_serve(CLI::App& app, ServeOptions* o) {
       ->check(CLI::NonNegativeNumber);
   o->model.engine.max_sequences = 4;
   add_model_options(app, &o->model);
+  return &app;
+}
+
+CLI::App* add_top(CLI::App& program, TopOptions* o) {
+  CLI::App& app = *program.add_subcommand(
+      "top",
+      "Shows what a server does: speeds, hits, memory, queue, sessions. Live in a terminal, until\n"
+      "Ctrl-C; once in a pipe.");
+  app.add_option("--url", o->url, "The server (default: http://127.0.0.1:8080)");
+  app.add_option("--api-key", o->api_key, "Its key")->envname("FLASHMOE_API_KEY");
+  app.add_option("--every", o->every_s, "Seconds between two looks (default: 1)")
+      ->check(CLI::Range(0.1, 3600.0));
+  app.add_flag("--once", o->once, "Once, also in a terminal");
+  app.add_flag("--json", o->json, "Once, as the JSON object of /stats");
+  return &app;
 }
 
 }  // namespace flashmoe::cli

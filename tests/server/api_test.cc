@@ -1,0 +1,416 @@
+// The routes end to end, on the embedded model.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <set>
+
+#include "tests/http/raw_socket.h"
+#include "tests/server/test_server.h"
+
+namespace flashmoe::server {
+namespace {
+
+class ApiTest : public testing::Test {
+ protected:
+  // One server for all tests: opening the model takes most of their time.
+  static void SetUpTestSuite() { server_ = new TestServer(); }
+  static void TearDownTestSuite() {
+    delete server_;
+    server_ = nullptr;
+  }
+  static std::string content(const Json& answer) {
+    return answer["choices"][0]["message"]["content"];
+  }
+  static TestServer* server_;
+};
+TestServer* ApiTest::server_ = nullptr;
+
+constexpr char kChat[] = "/v1/chat/completions";
+
+std::string joined_content(const std::vector<Json>& chunks) {
+  std::string text;
+  for (const Json& chunk : chunks) {
+    if (chunk == "[DONE]" || chunk["choices"].empty()) continue;
+    text += chunk["choices"][0]["delta"].value("content", "");
+  }
+  return text;
+}
+
+Json add_tool() {
+  return Json::parse(R"({"type": "function", "function": {"name": "add", "description": "Adds.",
+    "parameters": {"type": "object", "required": ["a", "b"],
+      "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}}}}})");
+}
+
+TEST_F(ApiTest, AnswersAChat) {
+  const Json answer = server_->ask(kChat, chat_body("What is the capital of France?", 60));
+  EXPECT_NE(content(answer).find("Paris"), std::string::npos) << answer;
+  EXPECT_EQ(answer["model"], "tiny");
+  EXPECT_EQ(answer["choices"][0]["finish_reason"], "stop");
+  const Json& usage = answer["usage"];
+  EXPECT_GT(usage["prompt_tokens"], 5);
+  EXPECT_GT(usage["completion_tokens"], 1);
+  EXPECT_EQ(usage["total_tokens"],
+            usage["prompt_tokens"].get<int>() + usage["completion_tokens"].get<int>());
+}
+
+TEST_F(ApiTest, StreamsTheSameAnswer) {
+  const Json body = chat_body("Tell me a story about a fox.", 80);
+  const std::string whole = content(server_->ask(kChat, body));
+  const std::vector<Json> chunks = server_->stream(kChat, body);
+  EXPECT_EQ(joined_content(chunks), whole);
+  EXPECT_GT(chunks.size(), 20u);
+  EXPECT_EQ(chunks.back(), "[DONE]");
+}
+
+TEST_F(ApiTest, EqualSeedsGiveEqualAnswers) {
+  Json body = chat_body("Tell me a story.", 30);
+  body["temperature"] = 1.5;
+  body["seed"] = 7;
+  body["n"] = 3;
+  const Json first = server_->ask(kChat, body)["choices"];
+  EXPECT_EQ(first, server_->ask(kChat, body)["choices"]);
+  ASSERT_EQ(first.size(), 3u);
+  EXPECT_NE(first[0]["message"], first[1]["message"]);
+}
+
+TEST_F(ApiTest, StopStringsEndAnswersAndAreNotLeaked) {
+  Json body = chat_body("Tell me a story about a fox.", 80);
+  const std::string whole = content(server_->ask(kChat, body));
+  ASSERT_GT(whole.size(), 60u);
+  // Any place: most are across tokens.
+  for (size_t at = 20; at < 50; at += 3) {
+    const std::string stop = whole.substr(at, 7);
+    const std::string expected = whole.substr(0, whole.find(stop));
+    body["stop"] = {"never said", stop};
+    const Json answer = server_->ask(kChat, body);
+    EXPECT_EQ(content(answer), expected);
+    EXPECT_EQ(answer["choices"][0]["finish_reason"], "stop");
+    EXPECT_EQ(joined_content(server_->stream(kChat, body)), expected);
+  }
+  server_->wait_until_idle();
+}
+
+TEST_F(ApiTest, TokensAreLimited) {
+  const Json answer = server_->ask(kChat, chat_body("Tell me a story.", 5));
+  EXPECT_EQ(answer["choices"][0]["finish_reason"], "length");
+  EXPECT_EQ(answer["usage"]["completion_tokens"], 5);
+}
+
+TEST_F(ApiTest, TellsProbabilities) {
+  Json body = chat_body("What is the capital of France?", 40);
+  body["logprobs"] = true;
+  body["top_logprobs"] = 3;
+  const Json answer = server_->ask(kChat, body);
+  const Json& logprobs = answer["choices"][0]["logprobs"]["content"];
+  std::string text;
+  for (const Json& one : logprobs) {
+    for (const Json& byte : one["bytes"]) text += static_cast<char>(byte.get<int>());
+    EXPECT_LE(one["logprob"], 0);
+    ASSERT_EQ(one["top_logprobs"].size(), 3u);
+    // Greedy: the one that was taken is the most probable.
+    EXPECT_EQ(one["top_logprobs"][0]["token"], one["token"]);
+  }
+  EXPECT_EQ(text, content(answer));
+  Json streamed = Json::array();
+  for (const Json& chunk : server_->stream(kChat, body)) {
+    if (chunk == "[DONE]" || chunk["choices"][0]["logprobs"].is_null()) continue;
+    for (const Json& one : chunk["choices"][0]["logprobs"]["content"]) streamed.push_back(one);
+  }
+  EXPECT_EQ(streamed, logprobs);
+}
+
+TEST_F(ApiTest, HoldsAnswersToASchema) {
+  Json body = chat_body("Describe a person.", 200);
+  body["temperature"] = 1;
+  body["seed"] = 1;
+  body["response_format"] = Json::parse(R"({"type": "json_schema", "json_schema": {"name": "person",
+    "schema": {"type": "object", "additionalProperties": false, "required": ["name", "age", "tags"],
+      "properties": {"name": {"type": "string", "maxLength": 20}, "age": {"type": "integer"},
+        "tags": {"type": "array", "items": {"enum": ["a", "b"]}, "maxItems": 3}}}}})");
+  const Json person = Json::parse(content(server_->ask(kChat, body)), nullptr, false);
+  ASSERT_FALSE(person.is_discarded());
+  EXPECT_TRUE(person["name"].is_string());
+  EXPECT_TRUE(person["age"].is_number_integer());
+  EXPECT_TRUE(person["tags"].is_array());
+  // Too few tokens for any such answer.
+  body["max_tokens"] = 3;
+  EXPECT_EQ(server_->post(kChat, body).status, 400);
+  body["max_tokens"] = 200;
+  body["response_format"]["json_schema"]["schema"] =
+      Json::parse(R"({"$ref": "#/$defs/n", "$defs": {"n": {"type": "object", "required": ["n"],
+        "properties": {"n": {"$ref": "#/$defs/n"}}}}})");
+  EXPECT_EQ(server_->post(kChat, body).status, 400);
+}
+
+TEST_F(ApiTest, CallsTools) {
+  Json body = chat_body("What is 2 plus 3? Use the tool.", 100);
+  body["tools"] = Json::array({add_tool()});
+  body["tool_choice"] = "required";
+  const Json message = server_->ask(kChat, body)["choices"][0]["message"];
+  ASSERT_EQ(message["tool_calls"].size(), 1u) << message;
+  const Json& call = message["tool_calls"][0];
+  EXPECT_EQ(call["function"]["name"], "add");
+  const Json arguments = Json::parse(call["function"]["arguments"].get<std::string>());
+  EXPECT_TRUE(arguments["a"].is_number_integer());
+  EXPECT_TRUE(arguments["b"].is_number_integer());
+
+  // The same while streaming, in pieces.
+  std::string name, pieces, finish;
+  for (const Json& chunk : server_->stream(kChat, body)) {
+    if (chunk == "[DONE]") continue;
+    const Json& choice = chunk["choices"][0];
+    if (choice["delta"].contains("tool_calls")) {
+      const Json& function = choice["delta"]["tool_calls"][0]["function"];
+      name += function.value("name", "");
+      pieces += function.value("arguments", "");
+    }
+    if (!choice["finish_reason"].is_null()) finish = choice["finish_reason"];
+  }
+  EXPECT_EQ(name, "add");
+  EXPECT_EQ(pieces, call["function"]["arguments"]);
+  EXPECT_EQ(finish, "tool_calls");
+
+  // The result goes back; the conversation goes on.
+  body["messages"].push_back(message);
+  body["messages"].push_back({{"role", "tool"}, {"tool_call_id", call["id"]}, {"content", "5"}});
+  body["tool_choice"] = "none";
+  EXPECT_NE(content(server_->ask(kChat, body)), "");
+}
+
+// What a call costs to send back: the template renders the model's own bytes.
+TEST_F(ApiTest, CallsGoBackByteForByte) {
+  Json body = chat_body("What is 2 plus 3? Use the tool.", 100);
+  body["tools"] = Json::array({add_tool()});
+  const Json prompt = server_->ask("/tokenize", body)["tokens"];
+  body["tool_choice"] = "required";
+  const Json message = server_->ask(kChat, body)["choices"][0]["message"];
+  body["messages"].push_back(message);
+  body["messages"].push_back(
+      {{"role", "tool"}, {"tool_call_id", message["tool_calls"][0]["id"]}, {"content", "5"}});
+  const Json longer = server_->ask("/tokenize", body)["tokens"];
+  ASSERT_GT(longer.size(), prompt.size());
+  EXPECT_TRUE(std::equal(prompt.begin(), prompt.end(), longer.begin()));
+  const std::string said = server_->ask("/detokenize", {{"tokens", longer}})["text"];
+  EXPECT_NE(said.find(message["tool_calls"][0]["function"]["arguments"].get<std::string>()),
+            std::string::npos);
+}
+
+TEST_F(ApiTest, RefusesAnswersThatCannotBe) {
+  const auto status = [&](const Json& more) {
+    Json body = chat_body("hi", 10);
+    body.update(more);
+    const http::Response response = server_->post(kChat, body);
+    EXPECT_TRUE(Json::parse(response.body)["error"]["message"].is_string()) << response.body;
+    return response.status;
+  };
+  EXPECT_EQ(status({{"tool_choice", "required"}}), 400);
+  EXPECT_EQ(status({{"tools", Json::array({add_tool()})},
+                    {"tool_choice", {{"type", "function"}, {"function", {{"name", "sub"}}}}}}),
+            400);
+  EXPECT_EQ(status({{"grammar", "root ::= \"unclosed"}}), 400);
+  EXPECT_EQ(status({{"logit_bias", {{"99999999", 1}}}}), 400);
+  std::string words;
+  for (int i = 0; i < 3000; ++i) words += "word ";
+  EXPECT_EQ(status(chat_body(words, 5)), 400);
+}
+
+TEST_F(ApiTest, TextNeverTurnsIntoSpecialTokens) {
+  const Json body = chat_body("<|im_end|>", 5);
+  const Json plain = server_->ask("/tokenize", {{"text", "<|im_end|>"}});
+  EXPECT_GT(plain["count"], 1);
+  EXPECT_EQ(server_->ask("/tokenize", {{"text", "<|im_end|>"}, {"parse_special", true}})["count"],
+            1);
+  const auto end = server_->text().tokenizer().id_of("<|im_end|>");
+  const Json tokens = server_->ask("/tokenize", body)["tokens"];
+  EXPECT_EQ(std::count(tokens.begin(), tokens.end(), Json(*end)), 1);  // the template's own
+}
+
+TEST_F(ApiTest, CompletesPlainText) {
+  const Json body = {
+      {"prompt", {"Once upon a time", "One day"}}, {"max_tokens", 8}, {"temperature", 0}};
+  const Json answer = server_->ask("/v1/completions", body);
+  ASSERT_EQ(answer["choices"].size(), 2u);
+  EXPECT_NE(answer["choices"][0]["text"], answer["choices"][1]["text"]);
+  EXPECT_EQ(answer["usage"]["completion_tokens"], 16);
+  // Tokens say the same, and `echo` the prompt before it.
+  const Json tokens = server_->ask("/tokenize", {{"text", "One day"}})["tokens"];
+  const Json echoed =
+      server_->ask("/v1/completions",
+                   {{"prompt", tokens}, {"max_tokens", 8}, {"temperature", 0}, {"echo", true}});
+  EXPECT_EQ(echoed["choices"][0]["text"],
+            "One day" + answer["choices"][1]["text"].get<std::string>());
+}
+
+TEST_F(ApiTest, AnswersInAnthropicsForm) {
+  Json body = chat_body("What is the capital of France?", 60);
+  body["system"] = "Be brief.";
+  const Json answer = server_->ask("/v1/messages", body);
+  EXPECT_EQ(answer["content"][0]["type"], "text");
+  EXPECT_EQ(answer["stop_reason"], "end_turn");
+  const Json count = server_->ask("/v1/messages/count_tokens", body);
+  EXPECT_EQ(count["input_tokens"], answer["usage"]["input_tokens"].get<int>() +
+                                       answer["usage"]["cache_read_input_tokens"].get<int>());
+  std::string text, types;
+  for (const Json& event : server_->stream("/v1/messages", body)) {
+    if (event["type"] == "content_block_delta") text += event["delta"]["text"];
+    if (types.find(event["type"]) == std::string::npos)
+      types += event["type"].get<std::string>() + " ";
+  }
+  EXPECT_EQ(text, answer["content"][0]["text"]);
+  EXPECT_EQ(types,
+            "message_start ping content_block_start content_block_delta content_block_stop "
+            "message_delta message_stop ");
+}
+
+TEST_F(ApiTest, AnswersInTheResponsesForm) {
+  const Json body = {
+      {"input", "What is the capital of France?"}, {"temperature", 0}, {"max_output_tokens", 60}};
+  const Json answer = server_->ask("/v1/responses", body);
+  EXPECT_EQ(answer["status"], "completed");
+  const Json& text = answer["output"][0]["content"][0]["text"];
+  EXPECT_NE(text.get<std::string>().find("Paris"), std::string::npos);
+  const std::vector<Json> events = server_->stream("/v1/responses", body);
+  EXPECT_EQ(events.front()["type"], "response.created");
+  EXPECT_EQ(events.back()["response"]["output"][0]["content"][0]["text"], text);
+}
+
+TEST_F(ApiTest, ListsTheModel) {
+  EXPECT_EQ(Json::parse(server_->get("/v1/models").body)["data"][0]["id"], "tiny");
+  EXPECT_EQ(Json::parse(server_->get("/v1/models/tiny").body)["id"], "tiny");
+  EXPECT_EQ(server_->get("/v1/models/gpt").status, 404);
+}
+
+TEST_F(ApiTest, SaysWhatItDoes) {
+  server_->ask(kChat, chat_body("hi", 5));
+  const Json stats = Json::parse(server_->get("/stats").body);
+  EXPECT_GT(stats["tokens"]["generated"], 0);
+  EXPECT_GT(stats["memory"]["rss_bytes"], 1 << 20);
+  EXPECT_TRUE(stats["sessions"].is_array());
+  const Json map = Json::parse(server_->get("/stats/experts").body);
+  EXPECT_EQ(map["resident"].size(), map["layers"]);
+  EXPECT_EQ(map["hits"][0].size(), map["experts"]);
+  EXPECT_NE(server_->get("/metrics").body.find("\nflashmoe_generated_tokens_total "),
+            std::string::npos);
+  EXPECT_EQ(Json::parse(server_->get("/health").body)["status"], "ok");
+  EXPECT_NE(server_->get("/").body.find("<html"), std::string::npos);
+}
+
+TEST_F(ApiTest, DescribesEveryRoute) {
+  const Json paths = Json::parse(server_->get("/openapi.json").body)["paths"];
+  EXPECT_EQ(paths.size(), 15u);
+  for (const auto& [path, methods] : paths.items()) {
+    const std::string real = path == "/v1/models/{id}" ? "/v1/models/tiny" : path;
+    const bool get = methods.contains("get");
+    // The other method is known to be wrong, so the path is known.
+    const int status = get ? server_->post(real, Json::object()).status : server_->get(real).status;
+    EXPECT_EQ(status, 405) << path;
+  }
+}
+
+TEST_F(ApiTest, RefusesUnknownPathsAndMethods) {
+  EXPECT_EQ(server_->get("/v1/nothing").status, 404);
+  EXPECT_EQ(server_->get("/v1/models/").status, 404);
+  const http::Response wrong = server_->get(kChat);
+  EXPECT_EQ(wrong.status, 405);
+  EXPECT_EQ(*http::find_header(wrong.headers, "allow"), "POST");
+  const Json error = Json::parse(server_->post("/v1/messages", Json::object()).body);
+  EXPECT_EQ(error["type"], "error");
+}
+
+TEST_F(ApiTest, ClientsThatVanishEndTheirWork) {
+  for (const bool stream : {false, true}) {
+    const int64_t before = server_->batcher().stats().cancelled;
+    Json body = chat_body("Tell me a story.", 1500);
+    body["stream"] = stream;
+    body["temperature"] = 1;
+    body["logit_bias"] = Json::object();
+    for (const int32_t stop : server_->text().stop_tokens()) {
+      body["logit_bias"][std::to_string(stop)] = -100;
+    }
+    const std::string text = dump(body);
+    http::RawSocket socket(server_->port());
+    socket.send("POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: " +
+                std::to_string(text.size()) + "\r\n\r\n" + text);
+    while (server_->batcher().stats().answering == 0) {
+    }
+    socket.close();
+    server_->wait_until_idle();
+    EXPECT_EQ(server_->batcher().stats().cancelled, before + 1);
+  }
+}
+
+TEST_F(ApiTest, OnlyThisMachinesNamesAndPagesMayAsk) {
+  TestServerOptions options;
+  options.access.local_only = true;
+  const TestServer server(options);
+  const auto status = [&](std::vector<http::Header> headers) {
+    http::RawSocket socket(server.port());
+    std::string text = "GET /health HTTP/1.1\r\nConnection: close\r\n";
+    for (const http::Header& header : headers) text += header.first + ": " + header.second + "\r\n";
+    socket.send(text + "\r\n");
+    return socket.read_all().substr(9, 3);
+  };
+  EXPECT_EQ(status({{"Host", "localhost:8080"}}), "200");
+  EXPECT_EQ(status({{"Host", "[::1]:8080"}}), "200");
+  EXPECT_EQ(status({{"Host", "evil.example"}}), "403");
+  EXPECT_EQ(status({{"Host", "127.0.0.1:1"}, {"Origin", "http://127.0.0.1:1"}}), "200");
+  EXPECT_EQ(status({{"Host", "127.0.0.1:1"}, {"Origin", "http://evil.example"}}), "403");
+  EXPECT_EQ(status({{"Host", "127.0.0.1:1"}, {"Origin", "null"}}), "403");
+}
+
+TEST(ApiAccessTest, AsksForTheKey) {
+  TestServerOptions options;
+  options.access.api_key = "secret";
+  options.access.cors_origin = "https://page.example";
+  const TestServer server(options);
+  EXPECT_EQ(server.get("/v1/models").status, 401);
+  EXPECT_EQ(server.get("/v1/models", {{"Authorization", "Bearer wrong"}}).status, 401);
+  EXPECT_EQ(server.get("/v1/models", {{"Authorization", "Bearer secret"}}).status, 200);
+  EXPECT_EQ(server.get("/v1/models", {{"X-Api-Key", "secret"}}).status, 200);
+  EXPECT_EQ(server.get("/health").status, 200);
+  const http::Response cors = server.get("/health", {{"Origin", "https://page.example"}});
+  EXPECT_EQ(*http::find_header(cors.headers, "access-control-allow-origin"),
+            "https://page.example");
+  EXPECT_EQ(server.get("/health", {{"Origin", "https://other.example"}}).status, 403);
+}
+
+TEST(ApiLimitsTest, AFullQueueIsSaid) {
+  TestServerOptions options;
+  options.places = 1;
+  options.max_queued = 1;
+  TestServer server(options);
+  Json body = chat_body("Tell me a story.", 1500);
+  body["logit_bias"] = Json::object();
+  for (const int32_t stop : server.text().stop_tokens()) {
+    body["logit_bias"][std::to_string(stop)] = -100;
+  }
+  const std::string text = dump(body);
+  const auto send = [&](http::RawSocket& socket) {
+    socket.send("POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: " +
+                std::to_string(text.size()) + "\r\n\r\n" + text);
+  };
+  http::RawSocket running(server.port()), waiting(server.port());
+  send(running);
+  while (server.batcher().stats().answering == 0) {
+  }
+  send(waiting);
+  while (server.batcher().stats().queued == 0) {
+  }
+  const http::Response refused = server.post(kChat, body);
+  EXPECT_EQ(refused.status, 429);
+  EXPECT_NE(http::find_header(refused.headers, "retry-after"), nullptr);
+  EXPECT_EQ(server.get("/health").status, 200);
+}
+
+TEST(ApiLimitsTest, AnAnswerThatTakesTooLongIsAnError) {
+  TestServerOptions options;
+  options.timeout_s = 1e-6;
+  const TestServer server(options);
+  EXPECT_EQ(server.post(kChat, chat_body("hi", 50)).status, 504);
+  const std::vector<Json> events = server.stream(kChat, chat_body("hi", 50));
+  EXPECT_EQ(events.back()["error"]["code"], "timeout");
+}
+
+}  // namespace
+}  // namespace flashmoe::server
