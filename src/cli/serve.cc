@@ -1,6 +1,7 @@
 // flashmoe serve: the API over HTTP, until it is told to stop.
 #include <fmt/format.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
@@ -66,8 +67,11 @@ int serve(const ServeOptions& o) {
   api_options.model_name = model_name(o, folder);
   api_options.access = {o.api_key, o.cors, is_local(o.host)};
   api_options.timeout_s = o.timeout_s;
-  http::Server* listening = nullptr;
-  api_options.http_stats = [&listening] { return listening->stats(); };
+  std::atomic<const http::Server*> listening{nullptr};
+  api_options.http_stats = [&listening] {
+    const http::Server* server = listening;
+    return server != nullptr ? server->stats() : http::ServerStats{};
+  };
   server::Api api(*engine, text, batcher, api_options);
 
   {

@@ -150,6 +150,7 @@ bool Batcher::wait_for_work() {
   bool wanted = false;
   {
     std::unique_lock lock(mutex_);
+    if (running_.empty()) stats_.prompting = stats_.answering = 0;
     wake_.wait(lock,
                [&] { return closed_ || map_wanted_ || !queue_.empty() || !running_.empty(); });
     wanted = std::exchange(map_wanted_, false);

@@ -98,13 +98,14 @@ class Generator::LiveRun final : public Run, public std::enable_shared_from_this
   RunStatus status() const;
 
   // By the listeners.
-  void started(int64_t cached_tokens);
+  void started(size_t choice, int64_t cached_tokens);
   void progress(size_t choice, int64_t done_tokens);
   void token(size_t choice, const engine::TokenEvent& token);
   void done(size_t choice, const engine::Generation& generation);
   void failed(const ApiError& error);
 
  private:
+  class Listener;
   struct ChoiceState {
     std::unique_ptr<AnswerReader> reader;
     int64_t prompt_tokens = 0, done_prompt_tokens = 0;
@@ -135,30 +136,39 @@ class Generator::LiveRun final : public Run, public std::enable_shared_from_this
   std::vector<engine::RequestId> requests_;  // of the choices; as they are after `submit`
 };
 
+class Generator::LiveRun::Listener final : public engine::Listener {
+ public:
+  Listener(std::shared_ptr<LiveRun> run, size_t choice) : run_(std::move(run)), choice_(choice) {}
+  void on_start(int64_t cached_tokens) noexcept override {
+    guard([&] { run_->started(choice_, cached_tokens); });
+  }
+  void on_progress(int64_t done_tokens, int64_t) noexcept override {
+    guard([&] { run_->progress(choice_, done_tokens); });
+  }
+  void on_token(const engine::TokenEvent& token) noexcept override {
+    guard([&] { run_->token(choice_, token); });
+  }
+  void on_done(const engine::Generation& generation) noexcept override {
+    guard([&] { run_->done(choice_, generation); });
+  }
+  void on_error(const Error& error) noexcept override { run_->failed(api_error(error)); }
+
+ private:
+  // Whatever fails in one answer's text must not end the others.
+  template <typename F>
+  void guard(F&& call) noexcept {
+    try {
+      call();
+    } catch (const std::exception& error) {
+      run_->failed({500, error.what()});
+    }
+  }
+
+  const std::shared_ptr<LiveRun> run_;
+  const size_t choice_;
+};
+
 void Generator::LiveRun::submit(const Prepared& prepared, int choices_each) {
-  class Listener final : public engine::Listener {
-   public:
-    Listener(std::shared_ptr<LiveRun> run, size_t choice) : run_(std::move(run)), choice_(choice) {}
-    void on_start(int64_t cached_tokens) noexcept override {
-      run_->progress(choice_, cached_tokens);
-      run_->started(cached_tokens);
-    }
-    void on_progress(int64_t done_tokens, int64_t) noexcept override {
-      run_->progress(choice_, done_tokens);
-    }
-    void on_token(const engine::TokenEvent& token) noexcept override {
-      run_->token(choice_, token);
-    }
-    void on_done(const engine::Generation& generation) noexcept override {
-      run_->done(choice_, generation);
-    }
-    void on_error(const Error& error) noexcept override { run_->failed(api_error(error)); }
-
-   private:
-    const std::shared_ptr<LiveRun> run_;
-    const size_t choice_;
-  };
-
   const size_t each = static_cast<size_t>(choices_each);
   const size_t count = prepared.prompts.size() * each;
   // Held to the end: the engine's thread waits with what it has to say until all are submitted.
@@ -195,9 +205,10 @@ void Generator::LiveRun::cancel() {
   for (const engine::RequestId id : requests_) generator_.batcher_.cancel(id);
 }
 
-void Generator::LiveRun::started(int64_t cached_tokens) {
+void Generator::LiveRun::started(size_t choice, int64_t cached_tokens) {
   const std::lock_guard lock(mutex_);
   started_ = true;
+  choices_[choice].done_prompt_tokens = cached_tokens;
   usage_.cached_tokens = std::max(usage_.cached_tokens, cached_tokens);
 }
 

@@ -76,8 +76,9 @@ Json bytes_of(const std::string& text) {
 }
 
 Json logprob_json(const Logprob& logprob) {
-  return {
-      {"token", logprob.token}, {"logprob", logprob.logprob}, {"bytes", bytes_of(logprob.token)}};
+  std::string token;
+  text::utf8_append_lossy(logprob.token, false, &token);
+  return {{"token", token}, {"logprob", logprob.logprob}, {"bytes", bytes_of(logprob.token)}};
 }
 
 }  // namespace

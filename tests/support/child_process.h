@@ -43,6 +43,7 @@ class ChildProcess {
   // Waits until so many bytes of standard output are there. False if it ended before or took too
   // long.
   bool wait_for_output(size_t bytes);
+  const std::string& output() const { return outcome_.out; }  // as far as it was waited for
   // The same until standard error holds `text`.
   bool wait_for_error(std::string_view text);
   void send(int signal);

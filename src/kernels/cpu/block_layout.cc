@@ -59,6 +59,40 @@ void change_word(std::byte* at, uint32_t (*change)(uint32_t)) {
   std::memcpy(at, &word, sizeof(word));
 }
 
+typedef uint32_t Four __attribute__((vector_size(16)));
+
+// Four words of four rows, `stride` bytes apart, into the lanes of four vectors.
+void interleave_four(const std::byte* from, size_t stride, std::byte* to) {
+  Four rows[4];
+  for (size_t r = 0; r < 4; ++r) std::memcpy(&rows[r], from + r * stride, sizeof(Four));
+  const Four low01 = __builtin_shufflevector(rows[0], rows[1], 0, 4, 1, 5);
+  const Four low23 = __builtin_shufflevector(rows[2], rows[3], 0, 4, 1, 5);
+  const Four high01 = __builtin_shufflevector(rows[0], rows[1], 2, 6, 3, 7);
+  const Four high23 = __builtin_shufflevector(rows[2], rows[3], 2, 6, 3, 7);
+  const Four lanes[4] = {__builtin_shufflevector(low01, low23, 0, 1, 4, 5),
+                         __builtin_shufflevector(low01, low23, 2, 3, 6, 7),
+                         __builtin_shufflevector(high01, high23, 0, 1, 4, 5),
+                         __builtin_shufflevector(high01, high23, 2, 3, 6, 7)};
+  for (size_t w = 0; w < 4; ++w) std::memcpy(to + w * 64, &lanes[w], sizeof(Four));
+}
+
+// The words of `count` rows, `stride` bytes apart, into as many lanes.
+void interleave(const std::byte* from, size_t stride, int words, int count, std::byte* to) {
+  for (int lane = 0; lane < count; lane += 4) {
+    const std::byte* rows = from + static_cast<size_t>(lane) * stride;
+    int w = 0;
+    if (lane + 4 <= count) {
+      for (; w + 4 <= words; w += 4) interleave_four(rows + 4 * w, stride, to + w * 64 + 4 * lane);
+    }
+    for (; w < words; ++w) {
+      for (int r = 0; r < std::min(4, count - lane); ++r) {
+        std::memcpy(to + w * 64 + 4 * (lane + r), rows + static_cast<size_t>(r) * stride + 4 * w,
+                    4);
+      }
+    }
+  }
+}
+
 }  // namespace
 
 size_t BlockLayout::block_at(int64_t b) const {
@@ -93,10 +127,10 @@ void prepare_blocks(BlockType type, int64_t cols, const std::byte* codes, int co
   for (int64_t b = 0; b < blocks; ++b, codes += layout.file_bytes) {
     const std::byte* words = codes + layout.words_at();
     std::byte* to = row_block + layout.block_at(b);
-    for (int w = 0; w < layout.words; ++w, to += 4 * kLanes) {
+    interleave(words, row_bytes, layout.words, count, to);
+    if (layout.bits_word >= 0) {
       for (int lane = 0; lane < count; ++lane) {
-        std::memcpy(to + 4 * lane, words + static_cast<size_t>(lane) * row_bytes + 4 * w, 4);
-        if (w == layout.bits_word) change_word(to + 4 * lane, gather_fields);
+        change_word(to + layout.bits_word * 64 + 4 * lane, gather_fields);
       }
     }
     if (layout.tail_bytes == 0) continue;
