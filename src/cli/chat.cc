@@ -29,7 +29,7 @@ class LocalModel final : public chat::Api {
         engine_(open_engine(options, folder_)),
         batcher_(*engine_),
         api_(*engine_, text_, batcher_,
-             {.model_name = options.model.empty() ? folder_ : options.model}),
+             {.model_name = display_name(options.model, folder_), .access = {}}),
         chat_(chat::make_local_api(
             [this](std::shared_ptr<http::Exchange> e) { api_.handle(std::move(e)); })) {}
   ~LocalModel() override { batcher_.shutdown(false); }

@@ -37,6 +37,13 @@ std::string model_folder(const std::string& model) {
                        : format::locate_model(model, format::process_environment());
 }
 
+std::string display_name(const std::string& model, const std::string& folder) {
+  std::error_code error;
+  if (!model.empty() && !std::filesystem::exists(model, error)) return model;
+  const std::string name = std::filesystem::absolute(folder).lexically_normal().filename();
+  return name.empty() ? "model" : name;
+}
+
 bool names_model(const std::string& argument) {
   std::error_code error;
   if (fs::exists(argument, error)) return true;

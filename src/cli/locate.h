@@ -9,6 +9,9 @@ namespace flashmoe::cli {
 // Error kNotFound.
 std::string model_folder(const std::string& model);
 
+// What to call that model: "org/name" as it was given, else the last part of its path.
+std::string display_name(const std::string& model, const std::string& folder);
+
 // Whether a lone argument names a model: an existing folder, or shaped like org/name.
 bool names_model(const std::string& argument);
 

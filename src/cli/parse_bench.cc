@@ -45,7 +45,8 @@ CLI::App* add_one(CLI::App& bench, BenchCommandOptions* o, const char* name, con
   app->callback([o, name] { o->bench = name; });
   add_common(*app, o);
   if (!model) return app;
-  app->add_option("MODEL", o->model.model, "Folder, .gguf file or org/name (default: the embedded model)");
+  app->add_option("MODEL", o->model.model,
+                  "Folder, .gguf file or org/name (default: the embedded model)");
   add_model_options(*app, &o->model);
   return app;
 }

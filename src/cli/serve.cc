@@ -4,7 +4,6 @@
 #include <atomic>
 #include <chrono>
 #include <cstdio>
-#include <filesystem>
 #include <memory>
 #include <string>
 #include <thread>
@@ -27,17 +26,6 @@ namespace {
 // How long answers that run may go on after a signal.
 constexpr std::chrono::milliseconds kPatience{3'000};
 constexpr std::chrono::milliseconds kLookForSignal{50};
-
-// "org/name" as it was given, else the last part of the path.
-std::string model_name(const ServeOptions& o, const std::string& folder) {
-  if (!o.model_name.empty()) return o.model_name;
-  std::error_code error;
-  if (!o.model.model.empty() && !std::filesystem::exists(o.model.model, error)) {
-    return o.model.model;
-  }
-  const std::string name = std::filesystem::absolute(folder).lexically_normal().filename();
-  return name.empty() ? "model" : name;
-}
 
 bool is_local(const std::string& host) {
   return host == "localhost" || host == "::1" || host.starts_with("127.");
@@ -64,7 +52,8 @@ int serve(const ServeOptions& o) {
   http.error_response = server::transport_error;
 
   server::ApiOptions api_options;
-  api_options.model_name = model_name(o, folder);
+  api_options.model_name =
+      o.model_name.empty() ? display_name(o.model.model, folder) : o.model_name;
   api_options.access = {o.api_key, o.cors, is_local(o.host)};
   api_options.timeout_s = o.timeout_s;
   std::atomic<const http::Server*> listening{nullptr};
