@@ -1,3 +1,16 @@
+# Parsing the same headers takes a third of the time that building takes; with FLASHMOE_PCH they are
+# parsed once for src/ and once for tests/.
+function(flashmoe_precompile target)
+  if(FLASHMOE_PCH)
+    file(WRITE ${CMAKE_CURRENT_BINARY_DIR}/${target}.cc "")
+    add_library(${target} OBJECT ${CMAKE_CURRENT_BINARY_DIR}/${target}.cc)
+    target_link_libraries(${target} PRIVATE fmt::fmt nlohmann_json::nlohmann_json)
+    target_precompile_headers(${target} PRIVATE
+      <algorithm> <chrono> <functional> <map> <memory> <mutex> <optional> <span> <string> <thread>
+      <vector> <fmt/format.h> <nlohmann/json.hpp> ${ARGN})
+  endif()
+endfunction()
+
 # flashmoe_library(NAME SOURCES a.cc ... DEPS base ... LINK lib ...)
 # One folder of src/ is one static library. DEPS lists the folders it may include: the link list is
 # the layering rule (docs/architecture.md), and tests/layering checks the includes against it.
@@ -8,6 +21,9 @@ function(flashmoe_library name)
                                                      ${CMAKE_SOURCE_DIR}/include)
   list(TRANSFORM ARG_DEPS PREPEND flashmoe_)
   target_link_libraries(flashmoe_${name} PUBLIC ${ARG_DEPS} fmt::fmt PRIVATE ${ARG_LINK})
+  if(FLASHMOE_PCH)
+    target_precompile_headers(flashmoe_${name} REUSE_FROM precompiled)
+  endif()
 endfunction()
 
 # flashmoe_test(NAME SOURCES a_test.cc ... DEPS folder ... LINK lib ...): one program per folder of tests/.
@@ -21,6 +37,9 @@ function(flashmoe_test name)
   target_compile_options(${name}_tests PRIVATE $<$<NOT:$<CONFIG:Debug>>:-O1>)
   target_compile_definitions(${name}_tests PRIVATE FLASHMOE_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
                              FLASHMOE_BINARY="${CMAKE_BINARY_DIR}/flashmoe")
+  if(FLASHMOE_PCH)
+    target_precompile_headers(${name}_tests REUSE_FROM precompiled_tests)
+  endif()
   include(GoogleTest)
   gtest_discover_tests(${name}_tests TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60
                        PROPERTIES TIMEOUT 600)

@@ -33,7 +33,7 @@ COLUMNS, ROWS = 88, 26
 
 def start_server(flashmoe, folder):
     server = subprocess.Popen(
-        [flashmoe, "serve", "--port", "0", "--memory", "1GiB"],
+        [flashmoe, "serve", str(ROOT / "models/tiny"), "--port", "0", "--memory", "1GiB"],
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         env={**os.environ, "HOME": folder})
     for line in server.stdout:
@@ -87,7 +87,7 @@ def run_chat(flashmoe, folder):
     pid, terminal = pty.fork()
     if pid == 0:
         os.environ.update(TERM="xterm-256color", HOME=folder, XDG_DATA_HOME=folder)
-        os.execv(flashmoe, [flashmoe, "chat", "--memory", "1GiB"])
+        os.execv(flashmoe, [flashmoe, "chat", str(ROOT / "models/tiny"), "--memory", "1GiB"])
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
 
     def wait_for_prompt():
