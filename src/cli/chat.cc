@@ -78,6 +78,8 @@ int chat(const ChatOptions& o) {
   if (!o.url.empty() && !o.model.model.empty()) {
     throw Error(ErrorCode::kUsage, "with --url the server has the model: leave MODEL out");
   }
+  // Each turn goes on from the state that the last one left.
+  constexpr uint64_t kPrefixCacheBytes = uint64_t{256} << 20;
   chat::ChatParts parts{.open = {},
                         .store = store,
                         .settings = make_settings(o),
@@ -90,6 +92,7 @@ int chat(const ChatOptions& o) {
     if (!o.url.empty()) return chat::make_remote_api(o.url, o.api_key);
     ModelOptions options = o.model;
     options.model = model;
+    options.engine.prefix_cache_bytes = kPrefixCacheBytes;
     return std::make_unique<LocalModel>(options);
   };
   chat::Chat chat(std::move(parts));

@@ -49,7 +49,9 @@ struct ServeOptions {
   int max_queue = 256;
   int max_connections = 512;
   uint64_t max_body_bytes = uint64_t{32} << 20;
-  double timeout_s = 0;  // of an answer; 0: none
+  double timeout_s = 0;   // of an answer; 0: none
+  std::string cache_dir;  // states of prompts on disk; empty: none
+  uint64_t cache_dir_bytes = uint64_t{16} << 30;
 };
 int serve(const ServeOptions& options);
 

@@ -16,6 +16,20 @@ constexpr const char* kServeAbout =
     "OpenAI clients take http://127.0.0.1:8080/v1 as their base URL, Anthropic's the same without\n"
     "/v1. / lists the routes, /stats and flashmoe top show what goes on. Ctrl-C stops the server.";
 
+void add_size(CLI::App& app, const std::string& name, uint64_t* bytes, const std::string& help) {
+  app.add_option_function<std::string>(
+         name,
+         [name, bytes](const std::string& size) {
+           try {
+             *bytes = parse_size(size);
+           } catch (const Error& error) {
+             throw_error(ErrorCode::kUsage, "{}: {}", name, error.what());
+           }
+         },
+         help)
+      ->type_name("SIZE");
+}
+
 }  // namespace
 
 CLI::App* add_serve(CLI::App& program, ServeOptions* o) {
@@ -40,20 +54,19 @@ CLI::App* add_serve(CLI::App& program, ServeOptions* o) {
       ->check(CLI::Range(1, 1 << 20));
   app.add_option("--max-connections", o->max_connections, "Open connections (default: 512)")
       ->check(CLI::Range(1, 1 << 20));
-  app.add_option_function<std::string>(
-         "--max-body",
-         [o](const std::string& size) {
-           try {
-             o->max_body_bytes = parse_size(size);
-           } catch (const Error& error) {
-             throw_error(ErrorCode::kUsage, "--max-body: {}", error.what());
-           }
-         },
-         "The largest request (default: 32MiB)")
-      ->type_name("SIZE");
+  add_size(app, "--max-body", &o->max_body_bytes, "The largest request (default: 32MiB)");
+  add_size(
+      app, "--prefix-cache", &o->model.engine.prefix_cache_bytes,
+      "Memory for states of prompts, so that a prompt that begins as another did goes on from\n"
+      "there (default: 256MiB)");
+  app.add_option("--cache-dir", o->cache_dir, "Keep such states in this folder, too")
+      ->type_name("FOLDER");
+  add_size(app, "--cache-dir-size", &o->cache_dir_bytes,
+           "How much of them; the oldest go first (default: 16GiB)");
   app.add_option("--timeout", o->timeout_s, "Seconds that an answer may take (default: any)")
       ->check(CLI::NonNegativeNumber);
   o->model.engine.max_sequences = 4;
+  o->model.engine.prefix_cache_bytes = uint64_t{256} << 20;
   add_model_options(app, &o->model);
   return &app;
 }

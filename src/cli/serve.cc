@@ -42,6 +42,8 @@ int serve(const ServeOptions& o) {
   engine::BatcherOptions batching;
   batching.max_queued = o.max_queue;
   batching.max_wait_s = o.timeout_s;
+  batching.cache_dir = o.cache_dir;
+  batching.cache_dir_bytes = o.cache_dir_bytes;
   engine::Batcher batcher(*engine, batching);
 
   http::ServerOptions http;

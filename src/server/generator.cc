@@ -69,6 +69,22 @@ bool takes_text_arguments(const text::ModelChatTemplate& chat_template) {
   }
 }
 
+// Where other prompts are likely to part from this one: after its first turn, which is the system
+// prompt where there is one, and after the last two, where a conversation goes on. The turns between
+// were the last ones of earlier requests.
+std::vector<int64_t> turn_ends(const std::vector<int32_t>& prompt,
+                               const std::vector<int32_t>& stop_tokens) {
+  std::vector<int64_t> ends;
+  for (size_t i = 0; i < prompt.size(); ++i) {
+    if (std::find(stop_tokens.begin(), stop_tokens.end(), prompt[i]) != stop_tokens.end()) {
+      ends.push_back(static_cast<int64_t>(i) + 1);
+    }
+  }
+  constexpr size_t kLast = 2;
+  if (ends.size() > kLast + 1) ends.erase(ends.begin() + 1, ends.end() - kLast);
+  return ends;
+}
+
 }  // namespace
 
 // --- What a request becomes ---
@@ -182,6 +198,7 @@ void Generator::LiveRun::submit(const Prepared& prepared, int choices_each) {
     if (i % each == 0) usage_.prompt_tokens += choice.prompt_tokens;
     engine::Request request;
     request.prompt = prompt;
+    request.snapshot_points = turn_ends(prompt, prepared.options.stop_tokens);
     request.options = prepared.options;
     request.options.sampling.seed += i % each;
     if (prepared.grammar) {
