@@ -37,7 +37,7 @@ CLI::App* add_serve(CLI::App& program, ServeOptions* o) {
       ->check(CLI::Range(1, 1024));
   app.add_option("--max-queue", o->max_queue,
                  "Requests that may wait for their turn; more are refused (default: 256)")
-      ->check(CLI::Range(0, 1 << 20));
+      ->check(CLI::Range(1, 1 << 20));
   app.add_option("--max-connections", o->max_connections, "Open connections (default: 512)")
       ->check(CLI::Range(1, 1 << 20));
   app.add_option_function<std::string>(

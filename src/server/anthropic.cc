@@ -118,9 +118,13 @@ Thinking read_thinking(const Fields& fields) {
   if (!thinking) return {false, -1};
   const std::string type = thinking->required_string("type");
   if (type == "disabled") return {false, -1};
-  if (type == "adaptive") return {true, -1};
+  if (type == "adaptive" || type == "between_tools") {
+    const auto config = fields.object("output_config");
+    const auto effort = config ? config->string("effort") : std::nullopt;
+    return effort ? read_effort(*effort, "output_config.effort") : Thinking{true, -1};
+  }
   if (type != "enabled") {
-    refuse("thinking.type", "'thinking.type' must be enabled, disabled or adaptive");
+    refuse("thinking.type", "'thinking.type' must be enabled, disabled, adaptive or between_tools");
   }
   return {true, thinking->integer("budget_tokens", kLeastBudget, kMaxTokens).value_or(-1)};
 }
@@ -137,11 +141,12 @@ AnswerFormat read_format(const Fields& fields) {
   return read_schema_format(*format);
 }
 
-Json usage_json(int64_t prompt_tokens, int64_t cached_tokens, int64_t answer_tokens) {
-  return {{"input_tokens", prompt_tokens - cached_tokens},
+Json usage_json(const Usage& usage) {
+  return {{"input_tokens", usage.prompt_tokens - usage.cached_tokens},
           {"cache_creation_input_tokens", 0},
-          {"cache_read_input_tokens", cached_tokens},
-          {"output_tokens", answer_tokens}};
+          {"cache_read_input_tokens", usage.cached_tokens},
+          {"output_tokens", usage.answer_tokens},
+          {"output_tokens_details", {{"thinking_tokens", usage.reasoning_tokens}}}};
 }
 
 const char* stop_reason(const Choice& choice) {
@@ -177,8 +182,7 @@ class MessagesEncoder final : public AnswerEncoder {
     json["content"] = std::move(content);
     json["stop_reason"] = stop_reason(choice);
     json["stop_sequence"] = stop_string(choice);
-    const Usage& usage = answer.usage;
-    json["usage"] = usage_json(usage.prompt_tokens, usage.cached_tokens, usage.answer_tokens);
+    json["usage"] = usage_json(answer.usage);
     return json;
   }
 
@@ -187,7 +191,7 @@ class MessagesEncoder final : public AnswerEncoder {
     message["content"] = Json::array();
     message["stop_reason"] = nullptr;
     message["stop_sequence"] = nullptr;
-    message["usage"] = usage_json(prompt_tokens, 0, 0);
+    message["usage"] = usage_json({prompt_tokens});
     return sse("message_start", {{"message", std::move(message)}}) + sse("ping", Json::object());
   }
 
@@ -220,12 +224,10 @@ class MessagesEncoder final : public AnswerEncoder {
 
   std::string end(const Answer& answer) override {
     const Choice& choice = answer.choices.at(0);
-    const Usage& usage = answer.usage;
     return sse("message_delta",
                {{"delta",
                  {{"stop_reason", stop_reason(choice)}, {"stop_sequence", stop_string(choice)}}},
-                {"usage",
-                 usage_json(usage.prompt_tokens, usage.cached_tokens, usage.answer_tokens)}}) +
+                {"usage", usage_json(answer.usage)}}) +
            sse("message_stop", Json::object());
   }
 

@@ -81,7 +81,7 @@ TEST(AnthropicTest, WritesAWholeAnswer) {
       {"type": "tool_use", "id": "toolu_2", "name": "now", "input": {}}],
     "stop_reason": "tool_use", "stop_sequence": null,
     "usage": {"input_tokens": 6, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 4,
-      "output_tokens": 20}})"));
+      "output_tokens": 20, "output_tokens_details": {"thinking_tokens": 5}}})"));
 }
 
 TEST(AnthropicTest, StreamsBlocks) {
