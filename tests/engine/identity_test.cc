@@ -227,8 +227,8 @@ constexpr Case kCases[] = {
     {"qwen3_moe_dense_layer_f32", "cpu", KvType::kF16},
     {"mlx_qwen3_moe_4bit_bf16", "ref", KvType::kF16},
     {"mlx_qwen3_moe_4bit_bf16", "cpu", KvType::kF16},
-    {"gguf_qwen35moe_iq", "ref", KvType::kF32},
-    {"gguf_qwen35moe_iq", "cpu", KvType::kF16},
+    {"gguf_qwen35moe_tiled", "ref", KvType::kF32},
+    {"gguf_qwen35moe_tiled", "cpu", KvType::kF16},
 };
 
 INSTANTIATE_TEST_SUITE_P(Models, IdentityTest, testing::ValuesIn(kCases), case_name);

@@ -63,7 +63,7 @@ void expect_error(const Json& metadata, ErrorCode code, const std::vector<std::s
 
 TEST(GgufText, FormsTokensByTheirTypes) {
   const Tokenizer tokenizer(read(metadata()).tokenizer());
-  EXPECT_EQ(tokenizer.encode("hello", false), (Ids{261, 'o' - 33}));
+  EXPECT_EQ(tokenizer.encode("hello", false), (Ids{261, 'o'}));
   EXPECT_EQ(tokenizer.encode("<|im_end|>", true), Ids{259});
   EXPECT_GT(tokenizer.encode("<|im_end|>", false).size(), 5u);
   EXPECT_EQ(tokenizer.encode("<think>", false), Ids{260});
