@@ -95,7 +95,7 @@ void apply_options(const EngineOptions& options, Engine::Parts* p) {
                 options.experts_per_token, config.moe.experts);
   }
   if (options.experts_per_token > 0 && options.experts_per_token != config.moe.experts_per_token) {
-    p->notes.push_back(
+    p->notes.emplace_back(
         fmt::format("lossy: {} experts a token instead of the {} that the model was trained with",
                     options.experts_per_token, config.moe.experts_per_token));
     config.moe.experts_per_token = options.experts_per_token;
@@ -181,7 +181,7 @@ std::unique_ptr<Engine::Parts> plan_engine(const EngineOptions& options, const O
                : std::string_view(p->queue->name()) == "uring" ? IoMode::kUring
                                                                : IoMode::kPread;
   if (io.access == io::Access::kDirect && !direct) {
-    p->notes.push_back(
+    p->notes.emplace_back(
         "the file system has no direct reads; experts are read through the page cache");
   }
   if (hooks.wrap_queue) p->queue = hooks.wrap_queue(std::move(p->queue));
