@@ -18,6 +18,9 @@ namespace {
 // Where each of eight outputs lies in a word of AWQ, in codes from the low bits up.
 constexpr int kAwqPlace[8] = {0, 4, 1, 5, 2, 6, 3, 7};
 
+// The largest weight that e2m1 codes and e4m3 scales express.
+constexpr float kLargestNvfp4 = 6 * 448;
+
 uint32_t load_word(const std::byte* words, int64_t index) {
   uint32_t word;
   std::memcpy(&word, words + index * 4, sizeof(word));
@@ -123,8 +126,8 @@ class Unpacker {
     if (kind_ == Kind::kTwoScales) {
       float factor;
       std::memcpy(&factor, m_.zeros, sizeof(factor));
-      const float scale =
-          factor * e4m3_to_float(static_cast<uint8_t>(m_.scales[row * groups_ + group]));
+      const float scale = factor / kLargestNvfp4 *
+                          e4m3_to_float(static_cast<uint8_t>(m_.scales[row * groups_ + group]));
       std::memcpy(out, &scale, sizeof(scale));
       return;
     }

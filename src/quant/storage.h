@@ -23,7 +23,8 @@ struct Storage {
     kPacked,    // codes row-major; scales [out, groups]; zeros: words [out * bits / 32, groups], or
                 // none where the middle code stands for zero
     kScaled,    // codes row-major; scales [out / scale_rows, groups], rounded up
-    kTwoScales  // codes and scales (e4m3) row-major, and one float32 factor of all scales
+    kTwoScales  // codes (e2m1) and scales (e4m3) row-major, and one float32: what stands for the
+                // largest product of the two, 6 * 448
   };
   Kind kind = Kind::kRows;
   int64_t group = 0;       // inputs that share a scale in the file, the last group may be shorter
@@ -42,7 +43,7 @@ struct StoredMatrix {
   int64_t cols = 0;
   const std::byte* codes = nullptr;
   const std::byte* scales = nullptr;
-  const std::byte* zeros = nullptr;  // kTwoScales: the factor
+  const std::byte* zeros = nullptr;  // kTwoScales: the float32
 };
 
 // Rows [begin, begin + n) as row-major parts of the format, the codes in the order of the inputs
