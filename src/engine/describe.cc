@@ -16,30 +16,52 @@ namespace {
 
 class KindList {
  public:
-  void add(const char* kind, const quant::Format& format, int64_t rows, int64_t cols) {
-    if (rows == 0) return;
-    const std::string name = format.name();
-    auto it = std::find_if(kinds_.begin(), kinds_.end(),
-                           [&](const TensorKind& k) { return k.kind == kind && k.format == name; });
-    if (it == kinds_.end()) it = kinds_.insert(it, {kind, name, 0, 0});
-    it->weights += rows * cols;
-    it->bytes += static_cast<uint64_t>(rows) * format.row_bytes(cols);
+  explicit KindList(const model::WeightsPlan& plan) : plan_(plan) {}
+
+  void add(const char* kind, const std::string& format, int64_t weights, uint64_t bytes) {
+    if (weights == 0) return;
+    auto it = std::find_if(kinds_.begin(), kinds_.end(), [&](const TensorKind& k) {
+      return k.kind == kind && k.format == format;
+    });
+    if (it == kinds_.end()) it = kinds_.insert(it, {kind, format, 0, 0});
+    it->weights += weights;
+    it->bytes += bytes;
   }
-  void add(const char* kind, const kernels::Matrix& m) { add(kind, m.format, m.rows, m.cols); }
+  void add(const char* kind, const kernels::Matrix& m) {
+    const format::MatrixInfo* source = plan_.source(m);
+    if (source == nullptr) return;
+    add(kind, quant::storage_name(source->storage, source->format), m.rows * m.cols,
+        source->file_bytes() * static_cast<uint64_t>(m.rows) / static_cast<uint64_t>(source->rows));
+  }
   void add(const char* kind, const kernels::FeedForward& network) {
     add(kind, network.gate);
     add(kind, network.up);
     add(kind, network.down);
   }
+  // Matrix `m` (gate, up, down) of all experts of a layer.
+  void add(const char* kind, const experts::ExpertIndex::Layer& layer, int m) {
+    const quant::Format& format = m == 0 ? layer.gate : m == 1 ? layer.up : layer.down;
+    const int64_t experts = static_cast<int64_t>(layer.parts.size());
+    uint64_t bytes = 0;
+    for (const experts::ExpertParts& parts : layer.parts) {
+      for (int p = 0; p < experts::kMatrixParts; ++p) {
+        bytes += parts[static_cast<size_t>(m * experts::kMatrixParts + p)].bytes;
+      }
+    }
+    add(kind, quant::storage_name(layer.storages[static_cast<size_t>(m)], format),
+        experts * layer.intermediate * layer.hidden, bytes);
+  }
   std::vector<TensorKind> take() { return std::move(kinds_); }
 
  private:
+  const model::WeightsPlan& plan_;
   std::vector<TensorKind> kinds_;
 };
 
-std::vector<TensorKind> list_kinds(const model::Weights& weights,
-                                   const experts::ExpertIndex& index) {
-  KindList kinds;
+std::vector<TensorKind> list_kinds(const model::WeightsPlan& plan) {
+  const model::Weights& weights = plan.shapes();
+  const experts::ExpertIndex& index = plan.expert_index();
+  KindList kinds(plan);
   kinds.add("embedding", weights.embedding);
   for (const model::LayerWeights& l : weights.layers) {
     for (const auto* m :
@@ -55,10 +77,9 @@ std::vector<TensorKind> list_kinds(const model::Weights& weights,
   }
   for (int i = 0; i < index.layers(); ++i) {
     const experts::ExpertIndex::Layer& l = index.layer(i);
-    const int64_t n = static_cast<int64_t>(l.parts.size());
-    kinds.add("experts gate and up", l.gate, n * l.intermediate, l.hidden);
-    kinds.add("experts gate and up", l.up, n * l.intermediate, l.hidden);
-    kinds.add("experts down", l.down, n * l.hidden, l.intermediate);
+    kinds.add("experts gate and up", l, 0);
+    kinds.add("experts gate and up", l, 1);
+    kinds.add("experts down", l, 2);
   }
   kinds.add("head", weights.head);
   return kinds.take();
@@ -75,7 +96,7 @@ ModelDescription describe(const std::string& folder) {
   const std::unique_ptr<kernels::Backend> backend = kernels::make_backend("ref", pool);
   const model::WeightsPlan plan(*checkpoint, d.config, *backend);
   const experts::ExpertIndex& index = plan.expert_index();
-  d.kinds = list_kinds(plan.shapes(), index);
+  d.kinds = list_kinds(plan);
   d.dense_bytes = plan.file_bytes();
   d.routed_bytes = index.total_bytes();
   d.token_dense_bytes = plan.token_file_bytes();

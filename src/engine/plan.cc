@@ -76,7 +76,7 @@ MemoryPlan make_plan(const PlanInput& in) {
       experts::ExpertLoader::buffer_bytes(index, in.alignment, in.whole_records);
   const uint64_t fixed = plan.process + plan.dense + plan.state + plan.prefix_cache + plan.scratch;
   plan.minimum = fixed + std::max<uint64_t>(kLeastBuffers * buffer + k * largest_slot,
-                                            model::WeightsPlan::kStagingBytes);
+                                            in.weights.staging_bytes());
   if (plan.budget < plan.minimum) {
     throw_error(
         ErrorCode::kMemory,

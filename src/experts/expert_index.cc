@@ -69,9 +69,9 @@ void ExpertIndex::set_layer(int layer, Layer description) {
 size_t ExpertIndex::expert_bytes(int index) const {
   const Layer& l = layer(index);
   if (l.parts.empty()) return 0;
-  return static_cast<size_t>(l.intermediate) *
-             (l.gate.row_bytes(l.hidden) + l.up.row_bytes(l.hidden)) +
-         static_cast<size_t>(l.hidden) * l.down.row_bytes(l.intermediate);
+  size_t bytes = 0;
+  for (const format::Extent& part : l.parts[0]) bytes += part.bytes;
+  return bytes;
 }
 
 size_t ExpertIndex::total_bytes() const { return token_bytes(experts_); }
@@ -134,17 +134,23 @@ size_t ExpertIndex::staging_bytes(size_t alignment, WholeRecords whole) const {
 void ExpertIndex::matrices(ExpertKey key, const ExpertReads& reads, const std::byte* staging,
                            std::array<kernels::FileMatrix, 3>* gate_up_down) const {
   const Layer& l = layer_of(key);
+  const ExpertParts& parts = l.parts[static_cast<size_t>(key % experts_)];
   const quant::Format formats[3] = {l.gate, l.up, l.down};
   for (int m = 0; m < 3; ++m) {
     const bool down = m == 2;
-    const std::byte* part[3];
-    for (int p = 0; p < 3; ++p) part[p] = staging + reads.part_offset[m * 3 + p];
+    const std::byte* part[kMatrixParts];
+    for (int p = 0; p < kMatrixParts; ++p) {
+      const int index = m * kMatrixParts + p;
+      part[p] = parts[index].bytes > 0 ? staging + reads.part_offset[index] : nullptr;
+    }
     (*gate_up_down)[m] = {formats[m],
                           down ? l.hidden : l.intermediate,
                           down ? l.intermediate : l.hidden,
                           part[0],
                           part[1],
-                          part[2]};
+                          part[2],
+                          l.storages[m],
+                          part[3]};
   }
 }
 

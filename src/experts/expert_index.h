@@ -1,5 +1,5 @@
 // Where each expert of each layer lies on disk. Owns the list of byte ranges; opens and reads
-// nothing. An expert is three matrices (gate, up, down) of up to three parts each, anywhere in the
+// nothing. An expert is three matrices (gate, up, down) of up to four parts each, anywhere in the
 // checkpoint's files.
 #pragma once
 
@@ -17,7 +17,8 @@ namespace flashmoe::experts {
 // An expert of the whole model: layer * experts per layer + expert.
 using ExpertKey = int32_t;
 
-constexpr int kParts = 9;  // gate, up, down; each with codes, scales, biases
+constexpr int kMatrixParts = 4;           // codes, scales, biases (or zeros), group of each input
+constexpr int kParts = 3 * kMatrixParts;  // of gate, up, down
 
 // The parts of one expert in the order above; formats without scales and biases leave theirs empty.
 using ExpertParts = std::array<format::Extent, kParts>;
@@ -56,6 +57,7 @@ class ExpertIndex {
     int64_t hidden = 0;
     int64_t intermediate = 0;
     std::vector<ExpertParts> parts;  // one for each expert; empty for a layer without experts
+    std::array<quant::Storage, 3> storages{};  // of gate, up, down in their files
   };
   void set_layer(int layer, Layer description);
 
@@ -74,7 +76,7 @@ class ExpertIndex {
   ExpertReads reads(ExpertKey key, size_t alignment, WholeRecords whole = {}) const;
   // The largest ExpertReads::staging_bytes.
   size_t staging_bytes(size_t alignment, WholeRecords whole = {}) const;
-  // The expert's matrices in a staging buffer that `reads` filled.
+  // The expert's matrices in a staging buffer that `reads` filled. Parts without bytes are null.
   void matrices(ExpertKey key, const ExpertReads& reads, const std::byte* staging,
                 std::array<kernels::FileMatrix, 3>* gate_up_down) const;
 

@@ -124,7 +124,27 @@ ExpertLoader::Loaded ExpertLoader::wait() {
   finish_records(buffer);
   Loaded loaded{staging_[buffer].key, buffer, {}};
   index_.matrices(loaded.key, staging_[buffer].plan, staging_data(buffer), &loaded.gate_up_down);
+  check_orders(loaded);
   return loaded;
+}
+
+// What says the order of a matrix's inputs is data of the file: it must be an order.
+void ExpertLoader::check_orders(const Loaded& loaded) const {
+  for (int m = 0; m < 3; ++m) {
+    const kernels::FileMatrix& matrix = loaded.gate_up_down[m];
+    if (!matrix.format.permuted) continue;
+    std::vector<int32_t> order(static_cast<size_t>(matrix.cols));
+    if (quant::sort_inputs(matrix.group_of_input, matrix.cols, matrix.storage.group,
+                           order.data())) {
+      continue;
+    }
+    const ExpertParts& parts =
+        index_.layer_of(loaded.key).parts[static_cast<size_t>(loaded.key % index_.experts())];
+    const format::Extent& part = parts[m * kMatrixParts + 3];
+    throw_error(ErrorCode::kCorrupt,
+                "{}: the groups of the inputs at offset {} do not have {} inputs each",
+                files_[part.file].path(), part.offset, matrix.storage.group);
+  }
 }
 
 void ExpertLoader::release(const Loaded& loaded) { free_buffers_.push_back(loaded.buffer); }

@@ -64,6 +64,7 @@ class ExpertLoader {
   void submit(int buffer, int read);
   void complete(const io::ReadCompletion& completion);
   void finish_records(int buffer);
+  void check_orders(const Loaded& loaded) const;
 
   const ExpertIndex& index_;
   std::span<const io::File> files_;

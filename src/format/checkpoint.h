@@ -12,6 +12,7 @@
 
 #include "format/file_records.h"
 #include "quant/format.h"
+#include "quant/storage.h"
 
 namespace flashmoe::format {
 
@@ -39,15 +40,26 @@ struct TensorInfo {
 std::vector<Extent> contiguous_extents(const TensorInfo& tensor);
 
 // A weight matrix, or a stack of them: what a matrix product takes. Its parts may be several
-// tensors of the file (`X.weight`, `X.scales`, `X.biases`).
+// tensors of the file (`X.weight`, `X.scales`, `X.biases`), in an order of their own (storage).
 struct MatrixInfo {
   std::string name;  // without ".weight"
   quant::Format format;
   int64_t count = 1;  // leading dimensions multiplied, e.g. experts; 1 for a plain matrix
   int64_t rows = 0;   // outputs
   int64_t cols = 0;   // inputs
-  Extent codes, scales, biases;  // of all `count` matrices, row-major
+  Extent codes, scales, biases;  // of all `count` matrices, row-major unless storage says otherwise
+  quant::Storage storage{};
+  Extent group_of_input;             // of permuted formats
+  std::vector<std::string> tensors;  // the names of all that belong to it
   uint64_t stride = 0;  // from one matrix's part to the next one's; 0: they follow each other
+
+  void add_part(Extent MatrixInfo::*part, const TensorInfo& tensor) {
+    this->*part = tensor.extent;
+    tensors.push_back(tensor.name);
+  }
+  uint64_t file_bytes() const {
+    return codes.bytes + scales.bytes + biases.bytes + group_of_input.bytes;
+  }
 };
 
 class Checkpoint {

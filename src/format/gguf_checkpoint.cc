@@ -126,7 +126,7 @@ class GgufCheckpoint : public Checkpoint {
     // A single row may be written as a vector.
     matrix.rows = shape.size() > 1 ? shape[shape.size() - 2] : 1;
     matrix.cols = shape.back();
-    matrix.codes = tensor->extent;
+    matrix.add_part(&MatrixInfo::codes, *tensor);
     matrix.format = format_of(*tensor);
     if (expected_cols && matrix.cols != *expected_cols) {
       throw_error(ErrorCode::kCorrupt,

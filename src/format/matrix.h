@@ -1,5 +1,5 @@
 // From tensors to matrices: which of a checkpoint's tensors form one weight matrix and what their
-// numbers mean. Owns the rules of MLX affine quantisation; reads no files.
+// numbers mean. Owns the choice between conventions, each of which has its own *_matrix.cc.
 #pragma once
 
 #include <cstdint>

@@ -69,7 +69,8 @@ QuantizationConfig parse_quantization(const json& config, const std::string& sou
                   brief(*method));
     }
     result.method = method->get<std::string>();
-    return result;  // what else stands here belongs to that method
+    result.settings = *section;
+    return result;
   }
   result.global = parse_entry(*section, where);
   for (const auto& [path, value] : section->items()) {

@@ -1,5 +1,5 @@
 // What config.json says about quantised tensors: MLX's `quantization` (or `quantization_config`),
-// one default and overrides by module path. Owns their reading; the tensors' shapes have the last
+// one default and overrides by module path; or which other tool quantised. Owns their reading; the tensors' shapes have the last
 // word (matrix.h).
 #pragma once
 
@@ -19,6 +19,7 @@ struct QuantizationEntry {
 
 struct QuantizationConfig {
   std::string method;  // `quant_method` of other tools: "fp8", "gptq", ...; empty for MLX
+  nlohmann::json settings;  // what else that tool says: read where a tensor calls for it
   std::optional<QuantizationEntry> global;
   std::map<std::string, QuantizationEntry, std::less<>> overrides;  // by module path
 

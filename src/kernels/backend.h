@@ -12,6 +12,7 @@
 #include <span>
 
 #include "quant/format.h"
+#include "quant/storage.h"
 
 namespace flashmoe::kernels {
 
@@ -23,6 +24,11 @@ struct FileMatrix {
   const std::byte* codes = nullptr;
   const std::byte* scales = nullptr;  // nullptr but for affine formats
   const std::byte* biases = nullptr;
+  // Another order than row by row, of the whole matrix: see quant/storage.h. `biases` are its
+  // zeros.
+  quant::Storage storage{};
+  const std::byte* group_of_input = nullptr;  // int32 [cols], of permuted formats, which set
+                                              // storage.group even where they lie in rows
 };
 
 // A weight matrix in the backend's compute layout; a view, the bytes belong to the caller.

@@ -1,6 +1,7 @@
 #include "kernels/host_backend.h"
 
 #include <algorithm>
+#include <array>
 
 #include "base/check.h"
 #include "kernels/host/route.h"
@@ -25,7 +26,75 @@ void save_conv_state(const DeltaNetShape& shape, const float* qkv, const DeltaNe
   }
 }
 
+// A permuted matrix is its order, int32 [cols], then the layout of the derived class.
+size_t order_bytes(const quant::Format& format, int64_t cols) {
+  return format.permuted ? (static_cast<size_t>(cols) * sizeof(int32_t) + 63) / 64 * 64 : 0;
+}
+
+const int32_t* order_of(const Matrix& matrix) {
+  return reinterpret_cast<const int32_t*>(matrix.data);
+}
+
+Matrix without_order(Matrix matrix) {
+  matrix.data += order_bytes(matrix.format, matrix.cols);
+  return matrix;
+}
+
+// Rows [begin, begin + n) of the source. Those of another storage are unpacked into `buffer`.
+FileMatrix file_rows(const FileMatrix& source, const int32_t* order, int64_t begin, int64_t n,
+                     std::vector<std::byte>* buffer) {
+  const quant::Format& format = source.format;
+  const std::array<size_t, 3> row_bytes = {format.code_bytes(source.cols),
+                                           format.scale_bytes(source.cols),
+                                           format.bias_bytes(source.cols)};
+  FileMatrix part = source;
+  part.rows = n;
+  if (source.storage.in_rows()) {
+    const size_t first = static_cast<size_t>(begin);
+    part.codes += first * row_bytes[0];
+    if (row_bytes[1] > 0) part.scales += first * row_bytes[1];
+    if (row_bytes[2] > 0) part.biases += first * row_bytes[2];
+    return part;
+  }
+  const size_t count = static_cast<size_t>(n);
+  buffer->resize(count * format.row_bytes(source.cols));
+  std::byte* codes = buffer->data();
+  std::byte* scales = codes + count * row_bytes[0];
+  std::byte* biases = scales + count * row_bytes[1];
+  quant::unpack_rows({source.storage, format, source.rows, source.cols, source.codes, source.scales,
+                      source.biases},
+                     order, begin, n, codes, scales, biases);
+  part.codes = codes;
+  part.scales = scales;
+  part.biases = biases;
+  part.storage = {};
+  return part;
+}
+
 }  // namespace
+
+size_t HostBackend::prepared_bytes(const quant::Format& format, int64_t rows, int64_t cols) const {
+  return order_bytes(format, cols) + layout_bytes(format, rows, cols);
+}
+
+void HostBackend::prepare(const FileMatrix& source, int64_t row_begin, int64_t rows,
+                          std::byte* destination) {
+  const int32_t* order = nullptr;
+  if (source.format.permuted) {
+    int32_t* inputs = reinterpret_cast<int32_t*>(destination);
+    CHECK(quant::sort_inputs(source.group_of_input, source.cols, source.storage.group, inputs));
+    order = inputs;
+    destination += order_bytes(source.format, source.cols);
+  }
+  const int64_t step = source.storage.in_rows() ? 8 * kRowBlock : 2 * kRowBlock;
+  pool_.run(static_cast<int>((source.rows + step - 1) / step), [&](int task) noexcept {
+    thread_local std::vector<std::byte> buffer;
+    const int64_t begin = task * step;
+    const FileMatrix part =
+        file_rows(source, order, begin, std::min(step, source.rows - begin), &buffer);
+    lay_out(part, row_begin + begin, rows, destination);
+  });
+}
 
 std::byte* HostBackend::Scratch::reserve(size_t bytes) {
   if (buffer_.bytes() < bytes) {
@@ -45,8 +114,15 @@ size_t HostBackend::scratch_bytes(int64_t rows, int64_t width, int64_t intermedi
 }
 
 void HostBackend::embed(const Matrix& table, std::span<const int32_t> ids, float* out) {
-  pool_.run(static_cast<int>(ids.size()),
-            [&](int i) noexcept { decode_row(table, ids[i], out + i * table.cols); });
+  const Matrix body = without_order(table);
+  pool_.run(static_cast<int>(ids.size()), [&](int i) noexcept {
+    float* row = out + i * table.cols;
+    decode_row(body, ids[i], row);
+    if (!table.format.permuted) return;
+    thread_local std::vector<float> sorted;
+    sorted.assign(row, row + table.cols);
+    for (int64_t c = 0; c < table.cols; ++c) row[order_of(table)[c]] = sorted[c];
+  });
 }
 
 void HostBackend::rms_norm(const float* x, const float* weight, int64_t rows, int64_t width,
@@ -73,15 +149,15 @@ void HostBackend::run_products() {
   // even.
   constexpr int64_t kTasksPerThread = 8, kLeastWork = 64 * 1024, kMostWork = 1024 * 1024;
   const auto row_work = [](const Product& p) {  // weights, counted again for every 8 input rows
-    return p.weight->cols * std::max<int64_t>(1, p.operand->rows / 8);
+    return p.weight.cols * std::max<int64_t>(1, p.operand->rows / 8);
   };
   int64_t work = 0;
-  for (const Product& p : products_) work += p.weight->rows * row_work(p);
+  for (const Product& p : products_) work += p.weight.rows * row_work(p);
   const int64_t task_work =
       std::clamp(work / (pool_.threads() * kTasksPerThread), kLeastWork, kMostWork);
   tasks_.clear();
   for (const Product& p : products_) {
-    const int64_t blocks = (p.weight->rows + kRowBlock - 1) / kRowBlock;
+    const int64_t blocks = (p.weight.rows + kRowBlock - 1) / kRowBlock;
     const int64_t step = std::max<int64_t>(1, task_work / (kRowBlock * row_work(p)));
     for (int64_t begin = 0; begin < blocks; begin += step) {
       tasks_.push_back({&p, begin, std::min(blocks, begin + step)});
@@ -90,39 +166,56 @@ void HostBackend::run_products() {
   pool_.run(static_cast<int>(tasks_.size()), [&](int i) noexcept {
     const Task& t = tasks_[i];
     const Product& p = *t.product;
-    multiply(*p.weight, *p.operand, t.block_begin, t.block_end, p.y, p.y_stride);
+    multiply(p.weight, *p.operand, t.block_begin, t.block_end, p.y, p.y_stride);
   });
   products_.clear();
 }
 
+void HostBackend::load_input(const Matrix& weight, const float* x, int64_t index,
+                             const Operand& operand) const noexcept {
+  if (!weight.format.permuted) return load_operand(x, index, operand);
+  thread_local std::vector<float> sorted;
+  sorted.resize(static_cast<size_t>(weight.cols));
+  for (int64_t i = 0; i < weight.cols; ++i) sorted[i] = x[order_of(weight)[i]];
+  load_operand(sorted.data(), index, operand);
+}
+
 void HostBackend::linear(const float* x, int64_t rows, int64_t cols,
                          std::span<const LinearJob> jobs) {
-  // The input is loaded once for each precision that some job needs.
+  // The input is loaded once for each precision that some job needs, and again for each weight that
+  // wants it in an order of its own.
   const auto precision_of = [&](const LinearJob& job) {
     return operand_precision(job.weight.format, job.precision);
   };
   constexpr Precision kPrecisions[] = {Precision::kFast, Precision::kFloat};
-  std::byte* data = operand_scratch_.reserve(
+  std::byte* const data = operand_scratch_.reserve(
       static_cast<size_t>(rows) *
       (operand_row_bytes(cols, Precision::kFast) + operand_row_bytes(cols, Precision::kFloat)));
   operands_.assign(2, {});
+  std::byte* place = data;
   for (size_t i = 0; i < 2; ++i) {
-    const Precision p = kPrecisions[i];
-    if (std::none_of(jobs.begin(), jobs.end(),
-                     [&](const auto& j) { return precision_of(j) == p; })) {
-      continue;
+    operands_[i] = {rows, cols, kPrecisions[i], place};
+    const Matrix* weight = nullptr;
+    for (const LinearJob& job : jobs) {
+      CHECK(job.weight.cols == cols);
+      if (job.weight.format.permuted || precision_of(job) != kPrecisions[i]) continue;
+      weight = &job.weight;
+      products_.push_back({job.weight, &operands_[i], job.y, job.weight.rows});
     }
-    operands_[i] = {rows, cols, p, data};
-    data += static_cast<size_t>(rows) * operand_row_bytes(cols, p);
+    if (weight == nullptr) continue;
+    place += static_cast<size_t>(rows) * operand_row_bytes(cols, kPrecisions[i]);
     pool_.run(static_cast<int>(rows),
-              [&](int r) noexcept { load_operand(x + r * cols, r, operands_[i]); });
-  }
-  for (const LinearJob& job : jobs) {
-    CHECK(job.weight.cols == cols);
-    products_.push_back({&job.weight, &operands_[precision_of(job) == Precision::kFast ? 0 : 1],
-                         job.y, job.weight.rows});
+              [&](int r) noexcept { load_input(*weight, x + r * cols, r, operands_[i]); });
   }
   run_products();
+  for (const LinearJob& job : jobs) {
+    if (!job.weight.format.permuted) continue;
+    operands_[0] = {rows, cols, precision_of(job), data};
+    pool_.run(static_cast<int>(rows),
+              [&](int r) noexcept { load_input(job.weight, x + r * cols, r, operands_[0]); });
+    products_.push_back({without_order(job.weight), &operands_[0], job.y, job.weight.rows});
+    run_products();
+  }
 }
 
 Precision HostBackend::input_precision(const FeedForward& network) const {
@@ -162,16 +255,30 @@ void HostBackend::feed_forward(const float* x, int64_t hidden, std::span<const F
       hidden_scratch_.reserve(static_cast<size_t>(pairs * 2 * widest) * sizeof(float)));
   float* const up = gate + pairs * widest;
 
-  pool_.run(static_cast<int>(pairs), [&](int p) noexcept {
-    const auto [job, i] = pair_jobs_[p];
-    load_operand(x + jobs[job].rows[i] * hidden, i, operands_[2 * job]);
+  const auto load = [&](Matrix FeedForward::*weight) {
+    pool_.run(static_cast<int>(pairs), [&](int p) noexcept {
+      const auto [job, i] = pair_jobs_[p];
+      load_input(jobs[job].network.*weight, x + jobs[job].rows[i] * hidden, i, operands_[2 * job]);
+    });
+  };
+  const auto add_products = [&](Matrix FeedForward::*weight, float* result) {
+    for (size_t j = 0; j < jobs.size(); ++j) {
+      products_.push_back(
+          {without_order(jobs[j].network.*weight), &operands_[2 * j], result, widest});
+      result += operands_[2 * j].rows * widest;
+    }
+  };
+  // Gate and up share the loaded rows, unless one of them wants an order of its own.
+  const bool permuted = std::any_of(jobs.begin(), jobs.end(), [](const FeedForwardJob& job) {
+    return job.network.gate.format.permuted || job.network.up.format.permuted;
   });
-  int64_t first = 0;
-  for (size_t j = 0; j < jobs.size(); ++j) {
-    products_.push_back({&jobs[j].network.gate, &operands_[2 * j], gate + first * widest, widest});
-    products_.push_back({&jobs[j].network.up, &operands_[2 * j], up + first * widest, widest});
-    first += operands_[2 * j].rows;
+  load(&FeedForward::gate);
+  add_products(&FeedForward::gate, gate);
+  if (permuted) {
+    run_products();
+    load(&FeedForward::up);
   }
+  add_products(&FeedForward::up, up);
   run_products();
   pool_.run(static_cast<int>(pairs), [&](int p) noexcept {
     const auto [job, i] = pair_jobs_[p];
@@ -180,11 +287,11 @@ void HostBackend::feed_forward(const float* x, int64_t hidden, std::span<const F
     if (float* inner = jobs[job].inner) {
       std::copy_n(gate + p * widest, hidden_rows.cols, inner + i * hidden_rows.cols);
     }
-    load_operand(gate + p * widest, i, hidden_rows);
+    load_input(jobs[job].network.down, gate + p * widest, i, hidden_rows);
   });
   for (size_t j = 0; j < jobs.size(); ++j) {
-    products_.push_back(
-        {&jobs[j].network.down, &operands_[2 * j + 1], y + jobs[j].target_begin * hidden, hidden});
+    products_.push_back({without_order(jobs[j].network.down), &operands_[2 * j + 1],
+                         y + jobs[j].target_begin * hidden, hidden});
   }
   run_products();
 }

@@ -16,6 +16,9 @@ class HostBackend : public Backend {
   // `ops` is one compilation of the row operations; all give the same bits.
   HostBackend(ThreadPool& pool, const host::RowOps& ops) : pool_(pool), ops_(ops) {}
 
+  size_t prepared_bytes(const quant::Format& format, int64_t rows, int64_t cols) const override;
+  void prepare(const FileMatrix& source, int64_t row_begin, int64_t rows,
+               std::byte* destination) override;
   size_t scratch_bytes(int64_t rows, int64_t width, int64_t intermediate) const override;
   void embed(const Matrix& table, std::span<const int32_t> ids, float* out) override;
   void rms_norm(const float* x, const float* weight, int64_t rows, int64_t width, float eps,
@@ -44,6 +47,11 @@ class HostBackend : public Backend {
     std::byte* data = nullptr;  // operand_row_bytes(cols, precision) for each row
   };
 
+  // As Backend's, of a matrix that is stored row by row and whose inputs stand in their order.
+  virtual size_t layout_bytes(const quant::Format& format, int64_t rows, int64_t cols) const = 0;
+  virtual void lay_out(const FileMatrix& source, int64_t row_begin, int64_t rows,
+                       std::byte* destination) const noexcept = 0;
+
   // The precision in which a product with this weight takes its input when `asked` is wanted.
   virtual Precision operand_precision(const quant::Format& weight, Precision asked) const = 0;
   virtual size_t operand_row_bytes(int64_t cols, Precision precision) const = 0;
@@ -62,7 +70,7 @@ class HostBackend : public Backend {
  private:
   // y[i * y_stride + r] = operand row i · weight row r.
   struct Product {
-    const Matrix* weight;
+    Matrix weight;
     const Operand* operand;
     float* y;
     int64_t y_stride;
@@ -74,6 +82,9 @@ class HostBackend : public Backend {
   };
   Precision input_precision(const FeedForward& network) const;  // shared by gate and up
   void run_products();  // all of products_, in one parallel region; then clears it
+  // Loads x [weight.cols] as the weight takes its inputs.
+  void load_input(const Matrix& weight, const float* x, int64_t index,
+                  const Operand& operand) const noexcept;
 
   // A growing scratch area whose memory is kept from call to call.
   class Scratch {

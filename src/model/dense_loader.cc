@@ -57,6 +57,88 @@ void read_part(const format::ContentReader& files, const format::Extent& part, s
   }
 }
 
+// The parts of n rows in `memory`, yet to be filled.
+struct RowParts {
+  std::byte *codes, *scales, *biases;
+
+  RowParts(const quant::Format& format, int64_t cols, int64_t n, std::byte* memory)
+      : codes(memory),
+        scales(codes + static_cast<size_t>(n) * format.code_bytes(cols)),
+        biases(scales + static_cast<size_t>(n) * format.scale_bytes(cols)) {}
+};
+
+// The runs' n rows of a matrix that is stored in rows, one after the other.
+kernels::FileMatrix read_rows(std::span<const io::File> files, const format::MatrixInfo& source,
+                              const std::vector<RowRun>& runs, int64_t n, std::byte* to) {
+  const quant::Format& format = source.format;
+  const int64_t cols = source.cols;
+  const RowParts parts(format, cols, n, to);
+  read_part(files, source.codes, format.code_bytes(cols), runs, parts.codes);
+  if (format.scale_bytes(cols) > 0) {
+    read_part(files, source.scales, format.scale_bytes(cols), runs, parts.scales);
+  }
+  if (format.bias_bytes(cols) > 0) {
+    read_part(files, source.biases, format.bias_bytes(cols), runs, parts.biases);
+  }
+  kernels::FileMatrix matrix{format, n, cols, parts.codes, parts.scales, parts.biases};
+  return matrix;
+}
+
+// All of a matrix in another storage.
+kernels::FileMatrix read_stored(std::span<const io::File> files, const format::MatrixInfo& source,
+                                std::byte* to) {
+  kernels::FileMatrix matrix;
+  matrix.format = source.format;
+  matrix.rows = source.rows;
+  matrix.cols = source.cols;
+  matrix.storage = source.storage;
+  const auto read = [&](const format::Extent& part) -> const std::byte* {
+    if (part.bytes == 0) return nullptr;
+    std::byte* place = to;
+    files[static_cast<size_t>(part.file)].read_exact(part.offset, part.bytes, place);
+    to += part.bytes;
+    return place;
+  };
+  matrix.codes = read(source.codes);
+  matrix.scales = read(source.scales);
+  matrix.biases = read(source.biases);
+  matrix.group_of_input = read(source.group_of_input);
+  if (!matrix.format.permuted) return matrix;
+  std::vector<int32_t> order(static_cast<size_t>(matrix.cols));
+  if (!quant::sort_inputs(matrix.group_of_input, matrix.cols, matrix.storage.group, order.data())) {
+    throw_error(ErrorCode::kCorrupt,
+                "{}: tensor {}: the groups of its inputs do not have {} inputs each",
+                files[static_cast<size_t>(source.group_of_input.file)].path(), source.name,
+                matrix.storage.group);
+  }
+  return matrix;
+}
+
+// The runs' n rows out of it.
+kernels::FileMatrix unpack_rows(const kernels::FileMatrix& stored, const std::vector<RowRun>& runs,
+                                int64_t n, std::byte* to) {
+  const quant::Format& format = stored.format;
+  const int64_t cols = stored.cols;
+  const RowParts parts(format, cols, n, to);
+  std::vector<int32_t> order(static_cast<size_t>(cols));
+  if (format.permuted) {
+    CHECK(quant::sort_inputs(stored.group_of_input, cols, stored.storage.group, order.data()));
+  }
+  size_t row = 0;
+  for (const RowRun& run : runs) {
+    quant::unpack_rows(
+        {stored.storage, format, stored.rows, cols, stored.codes, stored.scales, stored.biases},
+        format.permuted ? order.data() : nullptr, run.begin, run.count,
+        parts.codes + row * format.code_bytes(cols), parts.scales + row * format.scale_bytes(cols),
+        parts.biases + row * format.bias_bytes(cols));
+    row += static_cast<size_t>(run.count);
+  }
+  kernels::FileMatrix matrix{format, n, cols, parts.codes, parts.scales, parts.biases};
+  matrix.storage.group = stored.storage.group;
+  matrix.group_of_input = stored.group_of_input;
+  return matrix;
+}
+
 // `rows` is the tensor's first dimension.
 void apply(Transform transform, int64_t rows, std::span<float> values) {
   switch (transform) {
@@ -95,7 +177,27 @@ void DenseLoader::add_rows(const format::MatrixInfo& source, std::vector<RowRun>
   *target = {source.format, rows, source.cols, nullptr};
   const size_t offset = place(backend_.prepared_bytes(source.format, rows, source.cols));
   matrices_.push_back({source, std::move(runs), target, offset});
-  file_bytes_ += source.format.row_bytes(source.cols) * static_cast<uint64_t>(rows);
+  file_bytes_ += item_bytes(matrices_.back());
+}
+
+uint64_t DenseLoader::item_bytes(const MatrixItem& item) {
+  return item.source.file_bytes() * static_cast<uint64_t>(total_rows(item.runs)) /
+         static_cast<uint64_t>(item.source.rows);
+}
+
+size_t DenseLoader::stored_bytes() const {
+  uint64_t largest = 0;
+  for (const MatrixItem& item : matrices_) {
+    if (!item.source.storage.in_rows()) largest = std::max(largest, item.source.file_bytes());
+  }
+  return static_cast<size_t>(largest);
+}
+
+const format::MatrixInfo* DenseLoader::source(const kernels::Matrix& target) const {
+  for (const MatrixItem& item : matrices_) {
+    if (item.target == &target) return &item.source;
+  }
+  return nullptr;
 }
 
 void DenseLoader::add_vector(const format::TensorInfo& source, Transform transform,
@@ -118,6 +220,7 @@ AlignedBuffer DenseLoader::load(const format::ContentReader& files, kernels::Bac
                                 const std::function<void(uint64_t, uint64_t)>& progress) const {
   AlignedBuffer memory(prepared_bytes_);
   AlignedBuffer staging(staging_bytes);
+  AlignedBuffer stored_memory(std::max<size_t>(stored_bytes(), 1));
   uint64_t done_bytes = 0;
   const auto advance = [&](uint64_t bytes) {
     done_bytes += bytes;
@@ -127,7 +230,6 @@ AlignedBuffer DenseLoader::load(const format::ContentReader& files, kernels::Bac
   for (const MatrixItem& item : matrices_) {
     const quant::Format& format = item.source.format;
     const int64_t cols = item.source.cols, rows = item.target->rows;
-    const size_t code_bytes = format.code_bytes(cols), scale_bytes = format.scale_bytes(cols);
     constexpr int64_t kBlock = kernels::Backend::kRowBlock;
     const int64_t fitting = static_cast<int64_t>(staging_bytes / format.row_bytes(cols));
     if (fitting < kBlock) {
@@ -136,22 +238,28 @@ AlignedBuffer DenseLoader::load(const format::ContentReader& files, kernels::Bac
     }
     const int64_t piece_rows = fitting / kBlock * kBlock;
     item.target->data = memory.data() + item.offset;
+    kernels::FileMatrix stored;
+    if (!item.source.storage.in_rows()) {
+      stored = read_stored(files, item.source, stored_memory.data());
+      if (rows == stored.rows && item.runs.size() == 1) {
+        backend.prepare(stored, 0, rows, memory.data() + item.offset);
+        advance(item_bytes(item));
+        continue;
+      }
+    }
     RowWalker walker(item.runs);
     for (int64_t row = 0; row < rows; row += piece_rows) {
       const std::vector<RowRun> piece = walker.next(piece_rows);
       const int64_t n = std::min(piece_rows, rows - row);
-      std::byte* codes = staging.data();
-      std::byte* scales = codes + static_cast<size_t>(n) * code_bytes;
-      std::byte* biases = scales + static_cast<size_t>(n) * scale_bytes;
-      read_part(files, item.source.codes, code_bytes, piece, codes);
-      if (scale_bytes > 0) {
-        read_part(files, item.source.scales, scale_bytes, piece, scales);
-        read_part(files, item.source.biases, scale_bytes, piece, biases);
+      const kernels::FileMatrix part = item.source.storage.in_rows()
+                                           ? read_rows(files, item.source, piece, n, staging.data())
+                                           : unpack_rows(stored, piece, n, staging.data());
+      backend.prepare(part, row, rows, memory.data() + item.offset);
+      if (item.source.storage.in_rows()) {
+        advance(static_cast<uint64_t>(n) * format.row_bytes(cols));
       }
-      backend.prepare({format, n, cols, codes, scales, biases}, row, rows,
-                      memory.data() + item.offset);
-      advance(static_cast<uint64_t>(n) * format.row_bytes(cols));
     }
+    if (!item.source.storage.in_rows()) advance(item_bytes(item));
   }
 
   for (const VectorItem& item : vectors_) {

@@ -43,6 +43,9 @@ class DenseLoader {
 
   size_t prepared_bytes() const { return prepared_bytes_; }
   uint64_t file_bytes() const { return file_bytes_; }
+  // Of the largest matrix that is not stored in rows: `load` holds it besides its staging memory.
+  size_t stored_bytes() const;
+  const format::MatrixInfo* source(const kernels::Matrix& target) const;
 
   // Returns the memory that the targets now point into. `progress` may be empty; it is called after
   // each piece, and what it throws ends the loading.
@@ -71,6 +74,7 @@ class DenseLoader {
   };
 
   size_t place(size_t bytes);
+  static uint64_t item_bytes(const MatrixItem& item);  // in the file
 
   const kernels::Backend& backend_;
   std::vector<MatrixItem> matrices_;

@@ -1,5 +1,6 @@
 #include "model/expert_tensors.h"
 
+#include <array>
 #include <string>
 
 #include "base/error.h"
@@ -11,20 +12,20 @@ namespace {
 using format::Extent;
 using format::MatrixInfo;
 
-// Rows [first, first + rows) of matrix `which` of a stack, as expert parts.
+// Rows [first, first + rows) of matrix `which` of a stack, as its kMatrixParts parts of an expert.
+// Other storages than rows are taken whole.
 void set_parts(const MatrixInfo& info, int64_t which, int64_t first, int64_t rows, Extent* parts) {
-  const size_t row_bytes[3] = {info.format.code_bytes(info.cols),
-                               info.format.scale_bytes(info.cols),
-                               info.format.scale_bytes(info.cols)};
-  const Extent* whole[3] = {&info.codes, &info.scales, &info.biases};
-  for (int p = 0; p < 3; ++p) {
-    if (row_bytes[p] == 0) continue;
-    const uint64_t stride =
-        info.stride > 0 ? info.stride : static_cast<uint64_t>(info.rows) * row_bytes[p];
-    parts[p] = {whole[p]->file,
-                whole[p]->offset + static_cast<uint64_t>(which) * stride +
-                    static_cast<uint64_t>(first) * row_bytes[p],
-                static_cast<uint64_t>(rows) * row_bytes[p]};
+  const Extent* whole[experts::kMatrixParts] = {&info.codes, &info.scales, &info.biases,
+                                                &info.group_of_input};
+  for (int p = 0; p < experts::kMatrixParts; ++p) {
+    if (whole[p]->bytes == 0) continue;
+    const uint64_t bytes = whole[p]->bytes / static_cast<uint64_t>(info.count);
+    const uint64_t stride = info.stride > 0 ? info.stride : bytes;
+    parts[p] = {whole[p]->file, whole[p]->offset + static_cast<uint64_t>(which) * stride, bytes};
+    if (!info.storage.in_rows()) continue;
+    const uint64_t row_bytes = bytes / static_cast<uint64_t>(info.rows);
+    parts[p].offset += static_cast<uint64_t>(first) * row_bytes;
+    parts[p].bytes = static_cast<uint64_t>(rows) * row_bytes;
   }
 }
 
@@ -63,12 +64,19 @@ class LayerResolver {
     const MatrixInfo gate_up =
         finder_.matrix(in_layer(names_.fused_gate_up), 2 * inner_, hidden_, experts_);
     const MatrixInfo down = finder_.matrix(in_layer(names_.fused_down), hidden_, inner_, experts_);
+    if (!gate_up.storage.in_rows()) {
+      throw_error(ErrorCode::kUnsupported,
+                  "{}: tensor '{}': gate and up together as {} are not "
+                  "supported",
+                  finder_.checkpoint_path(), gate_up.name,
+                  quant::storage_name(gate_up.storage, gate_up.format));
+    }
     set_formats(gate_up, gate_up, down);
     for (int64_t e = 0; e < experts_; ++e) {
       Extent* parts = layer_.parts[static_cast<size_t>(e)].data();
       set_parts(gate_up, e, 0, inner_, parts);
-      set_parts(gate_up, e, inner_, inner_, parts + 3);
-      set_parts(down, e, 0, hidden_, parts + 6);
+      set_parts(gate_up, e, inner_, inner_, parts + experts::kMatrixParts);
+      set_parts(down, e, 0, hidden_, parts + 2 * experts::kMatrixParts);
     }
   }
 
@@ -90,10 +98,9 @@ class LayerResolver {
       const MatrixInfo gate = matrix(names.gate, inner_, hidden_);
       const MatrixInfo up = matrix(names.up, inner_, hidden_);
       const MatrixInfo down = matrix(names.down, hidden_, inner_);
-      if (e == 0) {
-        set_formats(gate, up, down);
-      } else if (layer_.gate != gate.format || layer_.up != up.format ||
-                 layer_.down != down.format) {
+      if (e == 0) set_formats(gate, up, down);
+      if (layer_.gate != gate.format || layer_.up != up.format || layer_.down != down.format ||
+          layer_.storages != std::array{gate.storage, up.storage, down.storage}) {
         throw_error(ErrorCode::kUnsupported,
                     "{}: expert {} of layer {} is stored in another format than expert 0",
                     finder_.checkpoint_path(), e, number_);
@@ -106,6 +113,7 @@ class LayerResolver {
     layer_.gate = gate.format;
     layer_.up = up.format;
     layer_.down = down.format;
+    layer_.storages = {gate.storage, up.storage, down.storage};
   }
 
   // Expert `e` is matrix `which` of each stack.
@@ -113,8 +121,8 @@ class LayerResolver {
                   const MatrixInfo& down) {
     Extent* parts = layer_.parts[static_cast<size_t>(e)].data();
     set_parts(gate, which, 0, inner_, parts);
-    set_parts(up, which, 0, inner_, parts + 3);
-    set_parts(down, which, 0, hidden_, parts + 6);
+    set_parts(up, which, 0, inner_, parts + experts::kMatrixParts);
+    set_parts(down, which, 0, hidden_, parts + 2 * experts::kMatrixParts);
   }
 
   TensorFinder& finder_;

@@ -52,9 +52,7 @@ format::MatrixInfo TensorFinder::matrix(const std::string& name, int64_t rows, i
 
 format::MatrixInfo TensorFinder::head(int64_t rows, int64_t cols) {
   for (std::string_view name : names_.heads) {
-    if (checkpoint_.find(std::string(name) + ".weight") != nullptr) {
-      return checked(std::string(name), rows, cols, 1);
-    }
+    if (checkpoint_.find_matrix(name, cols)) return checked(std::string(name), rows, cols, 1);
   }
   throw_error(ErrorCode::kNotFound,
               "{}: no tensor '{}.weight', and {} does not tie it to the embedding",
@@ -74,7 +72,7 @@ format::MatrixInfo TensorFinder::checked(const std::string& full_name, int64_t r
                 checkpoint_.path(), full_name, info->count, info->rows, info->cols, names_.config,
                 count, rows, cols);
   }
-  mark(full_name);
+  used_.insert(info->tensors.begin(), info->tensors.end());
   return *info;
 }
 
@@ -100,16 +98,13 @@ const format::TensorInfo& TensorFinder::vector(const std::string& name,
 }
 
 bool TensorFinder::has(const std::string& name) const {
-  return find(name) != nullptr || find(name + ".weight") != nullptr;
+  constexpr const char* kSuffixes[] = {"", ".weight", ".qweight", ".weight_packed"};
+  return std::any_of(std::begin(kSuffixes), std::end(kSuffixes),
+                     [&](const char* suffix) { return find(name + suffix) != nullptr; });
 }
 
 const format::TensorInfo* TensorFinder::find(const std::string& name) const {
   return checkpoint_.find(prefix_ + name);
-}
-
-void TensorFinder::mark(const std::string& full_name) {
-  used_.insert(full_name);
-  for (const char* part : {".weight", ".scales", ".biases"}) used_.insert(full_name + part);
 }
 
 bool TensorFinder::may_stay_unused(std::string_view name) const {

@@ -40,7 +40,6 @@ class TensorFinder {
  private:
   format::MatrixInfo checked(const std::string& full_name, int64_t rows, int64_t cols,
                              int64_t count);
-  void mark(const std::string& full_name);
 
   bool may_stay_unused(std::string_view name) const;
 

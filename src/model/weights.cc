@@ -240,9 +240,7 @@ WeightsPlan::WeightsPlan(const format::Checkpoint& checkpoint, const ModelConfig
   Resolver(finder, config, layout_->loader, *layout_->weights, *expert_index_).resolve();
   unused_ = finder.unused();
   if (!config.tied_embeddings) {
-    const kernels::Matrix& table = layout_->weights->embedding;
-    layout_->embedding_bytes =
-        table.format.row_bytes(table.cols) * static_cast<uint64_t>(table.rows);
+    layout_->embedding_bytes = source(layout_->weights->embedding)->file_bytes();
   }
 }
 
@@ -255,6 +253,12 @@ const Weights& WeightsPlan::shapes() const {
 
 size_t WeightsPlan::prepared_bytes() const { return layout_->loader.prepared_bytes(); }
 uint64_t WeightsPlan::file_bytes() const { return layout_->loader.file_bytes(); }
+size_t WeightsPlan::staging_bytes() const {
+  return kRowStagingBytes + layout_->loader.stored_bytes();
+}
+const format::MatrixInfo* WeightsPlan::source(const kernels::Matrix& matrix) const {
+  return layout_->loader.source(matrix);
+}
 uint64_t WeightsPlan::token_file_bytes() const { return file_bytes() - layout_->embedding_bytes; }
 
 std::unique_ptr<Weights> WeightsPlan::load(const format::ContentReader& files,
@@ -262,7 +266,7 @@ std::unique_ptr<Weights> WeightsPlan::load(const format::ContentReader& files,
                                            const LoadProgress& progress) {
   CHECK(layout_->weights != nullptr);
   Weights& weights = *layout_->weights;
-  weights.memory = layout_->loader.load(files, backend, kStagingBytes, progress);
+  weights.memory = layout_->loader.load(files, backend, kRowStagingBytes, progress);
   if (!weights.head) weights.head = weights.embedding;
   return std::move(layout_->weights);
 }

@@ -61,13 +61,14 @@ class WeightsPlan {
   size_t prepared_bytes() const;      // of all dense weights in the backend's layout
   uint64_t file_bytes() const;        // of the same in the files
   uint64_t token_file_bytes() const;  // of those that each token reads (an embedding row, not all)
-  // Bytes that `load` needs besides, while it runs.
-  static constexpr size_t kStagingBytes = size_t{16} << 20;
+  size_t staging_bytes() const;       // that `load` needs besides, while it runs
 
   // Reads and prepares everything; once. files[i] is the checkpoint's file i.
   std::unique_ptr<Weights> load(const format::ContentReader& files, kernels::Backend& backend,
                                 const LoadProgress& progress);
 
+  // What a matrix of shapes() is made of in the files.
+  const format::MatrixInfo* source(const kernels::Matrix& matrix) const;
   // Formats and shapes of all dense weights; before `load`, and without data.
   const Weights& shapes() const;
   // Tensors of the checkpoint that this program does not use (prediction heads, vision towers).
@@ -75,6 +76,7 @@ class WeightsPlan {
   const experts::ExpertIndex& expert_index() const { return *expert_index_; }
 
  private:
+  static constexpr size_t kRowStagingBytes = size_t{16} << 20;
   struct Layout;
   std::unique_ptr<Layout> layout_;
   std::unique_ptr<experts::ExpertIndex> expert_index_;

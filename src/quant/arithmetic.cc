@@ -142,6 +142,16 @@ float dot_blocks(BlockType type, const std::byte* blocks, int64_t cols, const Ro
   return acc;
 }
 
+template <typename Code, typename Row>
+float dot_floats(const FloatsRow<Code>& w, int64_t cols, const Row& x) {
+  const int64_t piece = piece_of(w.group);
+  float acc = 0;
+  for (int64_t i = 0; i < cols; i += piece) {
+    acc = add_floats(acc, w.codes + i, w.scales[i / w.group], std::min(piece, cols - i), x, i);
+  }
+  return acc;
+}
+
 }  // namespace
 
 size_t int8_row_bytes(int64_t cols) {
@@ -214,6 +224,18 @@ float add_piece(float acc, const uint8_t* codes, float scale, float bias, int64_
   return acc + std::fma(scale, product, bias * total);
 }
 
+float add_floats(float acc, const int8_t* codes, float scale, int64_t piece, const Int8Row& x,
+                 int64_t begin) {
+  int32_t product = 0;
+  for (int64_t i = 0; i < piece; ++i) product += int32_t{codes[i]} * x.codes[begin + i];
+  return std::fma(x.scales[begin / kBlock], scale * static_cast<float>(product), acc);
+}
+
+float add_floats(float acc, const float* codes, float scale, int64_t piece, const FloatRow& x,
+                 int64_t begin) {
+  return std::fma(scale, dot_in_chains(codes, piece, x.values + begin), acc);
+}
+
 float add_block(float acc, const float* weights, int64_t n, const FloatRow& x, int64_t begin) {
   return acc + dot_in_chains(weights, n, x.values + begin);
 }
@@ -234,6 +256,12 @@ float dot(BlockType type, const std::byte* blocks, int64_t cols, const FloatRow&
   return dot_blocks(type, blocks, cols, x);
 }
 
+float dot(const FloatsRow<int8_t>& w, int64_t cols, const Int8Row& x) {
+  return dot_floats(w, cols, x);
+}
+float dot(const FloatsRow<float>& w, int64_t cols, const FloatRow& x) {
+  return dot_floats(w, cols, x);
+}
 float dot(const AffineRow& w, int64_t cols, const Int8Row& x) { return dot_affine(w, cols, x); }
 float dot(const AffineRow& w, int64_t cols, const FloatRow& x) { return dot_affine(w, cols, x); }
 

@@ -11,7 +11,16 @@
 //                    chain = fma(code, x, chain); dot = (chain0 + chain1) + (chain2 + chain3);
 //                    acc = acc + fma(w_scale, dot, w_bias * X), X the sum of the activations
 //   plain x float:   the same chains over fma(weight, x, chain); acc = acc + dot
-// Affine groups are 32, 64 or 128 inputs, and cols is a multiple of the group.
+// A row of small floats is cut as an affine one, w = code * scale; its codes are taken in units:
+// 0.5 for e2m1, whose codes are then whole numbers, and 256 for e4m3, whose are then the f16 of the
+// same bits. Exact int8 products of e4m3 would need more than 8 bits, so it has none.
+//   e2m1 x int8:     D = exact int32 sum of (code / unit) * activation;
+//                    acc = fma(x_scale, (w_scale * unit) * D, acc)
+//   floats x float:  the same chains over fma(code / unit, x, chain);
+//                    acc = fma(w_scale * unit, dot, acc)
+// Affine groups are 32, 64 or 128 inputs, and cols is a multiple of the group. Of small floats they
+// are 16 (e2m1), 32 or 128 (e4m3, where the last may be shorter). A bias of zero points is
+// -(zero * w_scale), rounded.
 //
 // Blocks (quant/blocks.h) take their frames in order, all with fma():
 //   with minima      t = 0; t = fma(sub_min, x_sum, t) over the pieces of the frame in order, where
@@ -92,6 +101,18 @@ struct AffineRow {
   const float* biases;   // [cols / group]
 };
 
+// One weight row of small floats in their unit.
+template <typename Code>
+struct FloatsRow {
+  int group;
+  const Code* codes;    // [cols], code / unit
+  const float* scales;  // [groups], scale * unit
+};
+
+constexpr float float_unit(int bits) { return bits == 4 ? 0.5f : 256.0f; }
+
+float dot(const FloatsRow<int8_t>& w, int64_t cols, const Int8Row& x);
+float dot(const FloatsRow<float>& w, int64_t cols, const FloatRow& x);
 float dot(const AffineRow& w, int64_t cols, const Int8Row& x);
 float dot(const AffineRow& w, int64_t cols, const FloatRow& x);
 float dot(const float* w, int64_t cols, const FloatRow& x);
@@ -105,6 +126,10 @@ float add_piece(float acc, const uint8_t* codes, float scale, float bias, int64_
                 const Int8Row& x, int64_t begin);
 float add_piece(float acc, const uint8_t* codes, float scale, float bias, int64_t piece,
                 const FloatRow& x, int64_t begin);
+float add_floats(float acc, const int8_t* codes, float scale, int64_t piece, const Int8Row& x,
+                 int64_t begin);
+float add_floats(float acc, const float* codes, float scale, int64_t piece, const FloatRow& x,
+                 int64_t begin);
 float add_block(float acc, const float* weights, int64_t n, const FloatRow& x, int64_t begin);
 float add_block(float acc, const BlockShape& shape, const Block& block, const Int8Row& x,
                 int64_t begin);

@@ -79,6 +79,7 @@ size_t Format::code_bytes(int64_t cols) const {
     case Encoding::kPlain:
       return n * dtype_bytes(dtype);
     case Encoding::kAffine:
+    case Encoding::kFloats:
       return n * static_cast<size_t>(bits) / 8;
     case Encoding::kBlocks:
       break;
@@ -88,16 +89,23 @@ size_t Format::code_bytes(int64_t cols) const {
 }
 
 size_t Format::scale_bytes(int64_t cols) const {
-  if (encoding != Encoding::kAffine) return 0;
-  return static_cast<size_t>(cols / group) * dtype_bytes(dtype);
+  if (encoding != Encoding::kAffine && encoding != Encoding::kFloats) return 0;
+  return static_cast<size_t>((cols + group - 1) / group) * dtype_bytes(dtype);
+}
+
+size_t Format::bias_bytes(int64_t cols) const {
+  return encoding == Encoding::kAffine ? scale_bytes(cols) : 0;
 }
 
 double Format::bits_per_weight() const {
+  const double value_bits = 8.0 * static_cast<double>(dtype_bytes(dtype));
   switch (encoding) {
     case Encoding::kPlain:
-      return 8.0 * static_cast<double>(dtype_bytes(dtype));
+      return value_bits;
     case Encoding::kAffine:
-      return bits + 16.0 * static_cast<double>(dtype_bytes(dtype)) / group;
+      return bits + 2 * value_bits / group;
+    case Encoding::kFloats:
+      return bits + value_bits / group;
     case Encoding::kBlocks:
       break;
   }
@@ -107,7 +115,15 @@ double Format::bits_per_weight() const {
 
 std::string Format::name() const {
   if (encoding == Encoding::kBlocks) return block_info(block).name;
-  if (encoding == Encoding::kAffine) return fmt::format("affine {}-bit g{}", bits, group);
+  if (encoding == Encoding::kAffine) {
+    return fmt::format("affine {}-bit g{}{}{}", bits, group, zero_points ? " zero points" : "",
+                       permuted ? " permuted" : "");
+  }
+  if (encoding == Encoding::kFloats) {
+    if (dtype == DType::kF8E8M0 && group == 32) return bits == 4 ? "mxfp4" : "mxfp8";
+    if (dtype == DType::kF8E4M3 && group == 16 && bits == 4) return "nvfp4";
+    return fmt::format("{} g{}", bits == 4 ? "fp4 e2m1" : "fp8 e4m3", group);
+  }
   switch (dtype) {
     case DType::kF32:
       return "f32";

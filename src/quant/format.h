@@ -37,7 +37,8 @@ DType dtype_named(std::string_view name);  // kOther for a name that is none of 
 
 enum class Encoding {
   kPlain,   // one DType value per weight: F32, F16 or BF16
-  kAffine,  // MLX affine: w = code * scale + bias, one scale and bias per group of a row
+  kAffine,  // w = code * scale + bias, one scale and bias per group of a row
+  kFloats,  // w = code * scale, the code a float of 4 (e2m1) or 8 bits (e4m3), a scale per group
   kBlocks,  // GGUF: a row is a run of blocks that hold their own codes and scales
 };
 
@@ -82,21 +83,30 @@ std::optional<BlockType> block_type(uint32_t gguf_id);  // nullopt: no type of b
 // biases), each row-major; all rows are alike. Plain formats and blocks have the first part only.
 struct Format {
   Encoding encoding = Encoding::kPlain;
-  DType dtype = DType::kF32;  // kPlain: the element; kAffine: type of scales and biases
-  int bits = 0;               // kAffine: 2, 3, 4, 5, 6 or 8
-  int group = 0;              // kAffine: 32, 64 or 128 inputs share a scale and a bias
-  BlockType block = {};       // kBlocks: the type of block; the fields above are unused
+  DType dtype = DType::kF32;  // kPlain: the element; kAffine, kFloats: scales and biases
+  int bits = 0;               // kAffine: 2, 3, 4, 5, 6 or 8; kFloats: 4 or 8
+  int group = 0;  // inputs that share a scale. kAffine: 32, 64 or 128; kFloats: 16, 32 or 128
+  BlockType block = {};  // kBlocks: the type of block; the other fields are unused
+  // kAffine: what stands for the bias is a zero point: w = (code - zero) * scale, bias =
+  // -(zero * scale).
+  bool zero_points = false;
+  // The inputs stand in another order than the activations', so that each group's are neighbours.
+  // The order is a part of the matrix (kernels/backend.h).
+  bool permuted = false;
 
   static Format of_blocks(BlockType type) { return {Encoding::kBlocks, DType::kF32, 0, 0, type}; }
   bool operator==(const Format&) const = default;
 
-  // Bytes of one row's part. `cols` must be a multiple of `group`, and cols * bits of 32; or of the
-  // inputs of a block.
+  // Bytes of one row's part. kAffine: `cols` is a multiple of `group`, and cols * bits of 32.
+  // kFloats: the last group may be shorter. kBlocks: `cols` is a multiple of a block's inputs.
   size_t code_bytes(int64_t cols) const;
-  size_t scale_bytes(int64_t cols) const;  // the biases take as many again; 0 but for kAffine
-  size_t row_bytes(int64_t cols) const { return code_bytes(cols) + 2 * scale_bytes(cols); }
+  size_t scale_bytes(int64_t cols) const;  // 0 but for kAffine and kFloats
+  size_t bias_bytes(int64_t cols) const;   // 0 but for kAffine
+  size_t row_bytes(int64_t cols) const {
+    return code_bytes(cols) + scale_bytes(cols) + bias_bytes(cols);
+  }
   double bits_per_weight() const;
-  std::string name() const;  // "bf16", "affine 4-bit g64", "Q4_K"
+  std::string name() const;  // "bf16", "affine 4-bit g64", "mxfp4", "Q4_K"
 };
 
 }  // namespace flashmoe::quant

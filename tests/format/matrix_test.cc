@@ -132,14 +132,48 @@ TEST(Matrix, FindsWhatMlxQuantised) {
   }
 }
 
-TEST(Matrix, RefusesOtherModesOfMlx) {
+TEST(Matrix, FindsSmallFloatsOfMlx) {
   const auto checkpoint = Checkpoint::open(kGolden + "mlx");
-  for (const std::string mode : {"mxfp4", "mxfp8", "nvfp4"}) {
-    expect_error(ErrorCode::kUnsupported,
-                 {kGolden + "mlx/", "tensor model." + mode + ".weight:",
-                  "quantisation " + mode + " is not supported", "MLX affine"},
-                 [&] { checkpoint->find_matrix("model." + mode); });
+  const quant::Format formats[] = {{Encoding::kFloats, DType::kF8E8M0, 4, 32},
+                                   {Encoding::kFloats, DType::kF8E8M0, 8, 32},
+                                   {Encoding::kFloats, DType::kF8E4M3, 4, 16}};
+  for (const quant::Format& format : formats) {
+    for (const std::optional<int64_t> cols : {std::optional<int64_t>(64), {}}) {
+      const auto matrix = checkpoint->find_matrix("model." + format.name(), cols);
+      ASSERT_TRUE(matrix);
+      EXPECT_EQ(matrix->format, format) << format.name();
+      EXPECT_EQ(matrix->rows, 2);
+      EXPECT_EQ(matrix->cols, 64);
+      EXPECT_TRUE(matrix->storage.in_rows());
+      EXPECT_EQ(matrix->codes.bytes, 2 * format.code_bytes(64));
+      EXPECT_EQ(matrix->scales.bytes, 2 * format.scale_bytes(64));
+    }
   }
+}
+
+TEST(Matrix, ModesOfMlxMustFitTheShapes) {
+  const auto floats = [](const std::string& body, std::vector<int64_t> codes,
+                         std::vector<int64_t> scales) {
+    return Written(quantization(body),
+                   {{"x.weight", DType::kU32, codes}, {"x.scales", DType::kU8, scales}})
+        ->find_matrix("x")
+        ->format.name();
+  };
+  EXPECT_EQ(floats(R"("mode":"mxfp4","bits":4,"group_size":32)", {2, 8}, {2, 2}), "mxfp4");
+  EXPECT_EQ(floats(R"("mode":"mxfp4","x":{"mode":"nvfp4"})", {2, 8}, {2, 4}), "nvfp4");
+  EXPECT_EQ(floats(R"("bits":4)", {2, 8}, {2, 1}), "mxfp8");  // mode may be missing
+  expect_error(ErrorCode::kCorrupt, {"tensor x.weight:", "not what config.json says: mxfp4"}, [&] {
+    floats(R"("mode":"mxfp4")", {2, 8}, {2, 4});
+  });
+  expect_error(ErrorCode::kUnsupported, {"tensor x.weight:", "quantisation mxfp6"}, [&] {
+    floats(R"("mode":"mxfp6")", {2, 8}, {2, 2});
+  });
+  expect_error(ErrorCode::kUnsupported, {"tensor x.global_scale:", "F32 [2]", "1 matrices"}, [&] {
+    Written(quantization(R"("mode":"nvfp4")"), {{"x.weight", DType::kU32, {2, 8}},
+                                                {"x.scales", DType::kU8, {2, 4}},
+                                                {"x.global_scale", DType::kF32, {2}}})
+        ->find_matrix("x");
+  });
 }
 
 TEST(Matrix, ExpectedColumnsDecideBetweenReadings) {
@@ -211,7 +245,7 @@ TEST(Matrix, RefusesPartsThatDoNotFit) {
                  [&] { checkpoint->find_matrix("x"); });
   };
   const auto corrupt = ErrorCode::kCorrupt;
-  refuse(affine({2, 7}, {2, 1}), ErrorCode::kUnsupported, "x.weight", "fits no quantisation");
+  refuse(affine({2, 7}, {2, 1}), ErrorCode::kUnsupported, "x.weight", "is not supported");
   refuse(affine({2, 8}, {3, 1}), corrupt, "x.scales", "does not fit x.weight");
   refuse(affine({2, 8}, {2, 1, 1}), corrupt, "x.scales", "does not fit x.weight");
   refuse(affine({2, 8}, {2, 0}), corrupt, "x.scales", "does not fit x.weight");
@@ -233,33 +267,149 @@ TEST(Matrix, RefusesPartsThatDoNotFit) {
   tensors = affine({2, 8}, {2, 1});
   tensors.pop_back();
   refuse(tensors, corrupt, "x.scales", "no x.biases");
-  tensors[1].dtype = DType::kU8;
-  refuse(tensors, ErrorCode::kUnsupported, "x.weight", "without biases");
 }
 
-TEST(Matrix, RefusesOtherToolsQuantisation) {
-  const auto refuse = [](const std::string& method, std::vector<Tensor> tensors,
-                         const std::string& tensor) {
-    const Written checkpoint(R"({"quantization_config":{"quant_method":")" + method +
-                                 R"(","bits":"any","group_size":-1}})",
-                             std::move(tensors));
-    expect_error(ErrorCode::kUnsupported,
-                 {checkpoint.file(), "tensor " + tensor + ":", "quant_method " + method,
-                  "not supported; supported are"},
+std::string method(const std::string& name, const std::string& settings = "") {
+  return R"({"quantization_config":{"quant_method":")" + name + "\"" +
+         (settings.empty() ? "" : "," + settings) + "}}";
+}
+
+std::vector<Tensor> fp8(std::vector<int64_t> weight, const char* scales, std::vector<int64_t> of) {
+  return {{"x.weight", DType::kF8E4M3, std::move(weight)}, {scales, DType::kBf16, std::move(of)}};
+}
+
+TEST(Matrix, FindsFp8) {
+  const auto storage = [](std::vector<Tensor> tensors) {
+    const auto m = Written(method("fp8"), std::move(tensors))->find_matrix("x");
+    EXPECT_EQ(m->format, (quant::Format{Encoding::kFloats, DType::kBf16, 8, 128}));
+    EXPECT_EQ(m->storage.kind, quant::Storage::Kind::kScaled);
+    return std::pair(m->storage.scale_rows, m->storage.group);
+  };
+  EXPECT_EQ(storage(fp8({130, 200}, "x.weight_scale_inv", {2, 2})), std::pair(128L, 128L));
+  EXPECT_EQ(storage(fp8({3, 5}, "x.weight_scale", {3, 1})), std::pair(1L, 5L));
+  EXPECT_EQ(storage(fp8({3, 5}, "x.weight_scale", {1})), std::pair(3L, 5L));
+  EXPECT_EQ(storage(fp8({3, 5}, "x.weight_scale", {})), std::pair(3L, 5L));
+  EXPECT_EQ(storage(fp8({3, 256}, "x.weight_scale", {3, 2})), std::pair(1L, 128L));
+}
+
+TEST(Matrix, RefusesOtherFp8) {
+  const auto refuse = [](const std::string& config, std::vector<Tensor> tensors,
+                         const std::string& tensor, const std::string& what) {
+    const Written checkpoint(config, std::move(tensors));
+    expect_error(ErrorCode::kUnsupported, {checkpoint.file(), "tensor " + tensor + ":", what},
                  [&] { checkpoint->find_matrix("x"); });
   };
-  refuse("fp8",
-         {{"x.weight", DType::kF8E4M3, {2, 2}}, {"x.weight_scale_inv", DType::kBf16, {1, 1}}},
-         "x.weight");
-  refuse("int8", {{"x.weight", DType::kBf16, {2, 2}}, {"x.weight_scale", DType::kBf16, {1, 1}}},
-         "x.weight");
-  refuse("gptq", {{"x.qweight", DType::kI32, {2, 2}}, {"x.scales", DType::kF16, {1, 1}}},
-         "x.qweight");
-  refuse("awq", {{"x.qweight", DType::kI32, {2, 2}}}, "x.qweight");
-  refuse("compressed-tensors", {{"x.weight_packed", DType::kI32, {2, 2}}}, "x.weight_packed");
-  // What such a checkpoint leaves as it was is no obstacle.
-  const Written plain(R"({"quantization_config":{"quant_method":"fp8"}})",
-                      {{"x.weight", DType::kBf16, {2, 2}}});
+  refuse(method("fp8"), fp8({130, 200}, "x.weight_scale_inv", {3, 2}), "x.weight_scale_inv",
+         "BF16 [3, 2] for weights [130, 200]");
+  refuse(method("fp8"), fp8({3, 64}, "x.weight_scale", {3, 2}), "x.weight_scale",
+         "a scale for 32 of 64 inputs");
+  refuse(method("fp8", R"("weight_block_size":[64,64])"), fp8({3, 5}, "x.weight_scale", {}),
+         "x.weight", "weight_block_size [64,64]");
+  refuse(method("compressed-tensors", R"("transform_config":{"a":1})"),
+         fp8({3, 5}, "x.weight_scale", {}), "x.weight", "transform_config");
+  refuse(method("int8"),
+         {{"x.weight", DType::kBf16, {2, 2}}, {"x.weight_scale", DType::kBf16, {1, 1}}}, "x.weight",
+         "quant_method int8");
+}
+
+// Of 64 inputs, 32 outputs and two groups.
+std::vector<Tensor> gptq(int bits) {
+  return {{"x.qweight", DType::kI32, {2 * bits, 32}},
+          {"x.qzeros", DType::kI32, {2, bits}},
+          {"x.scales", DType::kF16, {2, 32}},
+          {"x.g_idx", DType::kI32, {64}}};
+}
+
+TEST(Matrix, FindsGptq) {
+  for (int bits : {2, 3, 4, 8}) {
+    const Written checkpoint(method("gptq", R"("bits":4,"group_size":32)"), gptq(bits));
+    const auto m = checkpoint->find_matrix("x", 64);
+    quant::Format format{Encoding::kAffine, DType::kF16, bits, 32};
+    format.zero_points = true;
+    EXPECT_EQ(m->format, format);
+    EXPECT_EQ(m->rows, 32);
+    EXPECT_EQ(m->cols, 64);
+    EXPECT_EQ(m->storage.kind, quant::Storage::Kind::kGptq);
+    EXPECT_EQ(m->storage.group, 32);
+    EXPECT_TRUE(m->storage.zeros_less_one);
+    EXPECT_EQ(m->group_of_input.bytes, 0u);
+    EXPECT_EQ(m->tensors.size(), 4u);
+  }
+  const auto find = [](const std::string& settings) {
+    return *Written(method("gptq", settings), gptq(4))->find_matrix("x", 64);
+  };
+  EXPECT_FALSE(find(R"("checkpoint_format":"gptq_v2")").storage.zeros_less_one);
+  EXPECT_TRUE(find(R"("desc_act":true)").format.permuted);
+  EXPECT_EQ(find(R"("desc_act":true)").group_of_input.bytes, 256u);
+}
+
+TEST(Matrix, RefusesOtherGptq) {
+  const auto refuse = [](const std::string& settings, const std::string& what,
+                         ErrorCode code = ErrorCode::kUnsupported) {
+    const Written checkpoint(method("gptq", settings), gptq(4));
+    expect_error(code, {checkpoint.file(), "tensor x.qweight:", what},
+                 [&] { checkpoint->find_matrix("x", 64); });
+  };
+  refuse(R"("checkpoint_format":"marlin")", "checkpoint_format \"marlin\"");
+  refuse(R"("pack_dtype":"int64")", "pack_dtype \"int64\"");
+  refuse(R"("dynamic":{"+:x":{"desc_act":true}})", "dynamic");
+  refuse(R"("desc_act":"yes")", "desc_act in config.json's quantisation is \"yes\", not true",
+         ErrorCode::kCorrupt);
+  const Written other(method("gptq"), gptq(4));
+  expect_error(ErrorCode::kUnsupported, {"tensor x.qweight:", "I32 [8, 32] with 96 inputs"},
+               [&] { other->find_matrix("x", 96); });
+  std::vector<Tensor> tensors = gptq(4);
+  tensors[1].shape = {3, 4};
+  const Written zeros(method("gptq"), tensors);
+  expect_error(ErrorCode::kCorrupt, {"tensor x.qzeros:", "I32 [3, 4] should be I32 [2, 4]"},
+               [&] { zeros->find_matrix("x", 64); });
+  const Written unknown(method("quip"), gptq(4));
+  expect_error(ErrorCode::kUnsupported, {"tensor x.qweight:", "quant_method quip"},
+               [&] { unknown->find_matrix("x", 64); });
+}
+
+TEST(Matrix, FindsAwq) {
+  const std::vector<Tensor> tensors = {{"x.qweight", DType::kI32, {64, 4}},
+                                       {"x.qzeros", DType::kI32, {2, 4}},
+                                       {"x.scales", DType::kF16, {2, 32}}};
+  const auto m = Written(method("awq", R"("version":"GEMM")"), tensors)->find_matrix("x", 64);
+  EXPECT_EQ(m->storage.kind, quant::Storage::Kind::kAwq);
+  EXPECT_EQ(m->format.bits, 4);
+  EXPECT_EQ(m->rows, 32);
+  EXPECT_EQ(m->cols, 64);
+  for (const char* settings : {R"("version":"gemv")", R"("bits":8)", R"("zero_point":false)"}) {
+    const Written checkpoint(method("awq", settings), tensors);
+    expect_error(ErrorCode::kUnsupported, {"tensor x.qweight:", "config.json"},
+                 [&] { checkpoint->find_matrix("x", 64); });
+  }
+}
+
+TEST(Matrix, FindsPacked) {
+  const std::vector<Tensor> tensors = {{"x.weight_packed", DType::kI32, {32, 8}},
+                                       {"x.weight_scale", DType::kBf16, {32, 2}},
+                                       {"x.weight_zero_point", DType::kI32, {4, 2}},
+                                       {"x.weight_shape", DType::kI64, {2}}};
+  const auto m = Written(method("compressed-tensors"), tensors)->find_matrix("x", 64);
+  EXPECT_EQ(m->storage.kind, quant::Storage::Kind::kPacked);
+  EXPECT_EQ(m->format.bits, 4);
+  EXPECT_EQ(m->rows, 32);
+  EXPECT_EQ(m->tensors.size(), 4u);
+  const auto bits = Written(method("compressed-tensors", R"("config_groups":{"g":{"weights":{
+      "num_bits":8}}})"),
+                            {{"x.weight_packed", DType::kI32, {32, 8}},
+                             {"x.weight_scale", DType::kBf16, {32, 1}}})
+                        ->find_matrix("x")
+                        ->format.bits;
+  EXPECT_EQ(bits, 8);
+  std::vector<Tensor> bytes = tensors;
+  bytes[0].dtype = DType::kU8;
+  const Written nvfp4(method("compressed-tensors"), bytes);
+  expect_error(ErrorCode::kUnsupported, {"tensor x.weight_packed:", "U8 of packed codes"},
+               [&] { nvfp4->find_matrix("x", 64); });
+}
+
+TEST(Matrix, TakesWhatOtherToolsLeftAsItWas) {
+  const Written plain(method("fp8"), {{"x.weight", DType::kBf16, {2, 2}}});
   EXPECT_TRUE(plain->find_matrix("x"));
 }
 

@@ -52,6 +52,20 @@ class FuzzedCheckpoint : public Checkpoint {
   QuantizationConfig quantization_;
 };
 
+// Unpacks zeros of the sizes found: nothing may be read past them.
+void unpack(const MatrixInfo& m) {
+  const auto zeros = [](const Extent& part) { return std::vector<std::byte>(part.bytes); };
+  const std::vector<std::byte> codes = zeros(m.codes), scales = zeros(m.scales),
+                               biases = zeros(m.biases);
+  const auto rows = static_cast<size_t>(m.rows);
+  std::vector<std::byte> out[3] = {std::vector<std::byte>(rows * m.format.code_bytes(m.cols)),
+                                   std::vector<std::byte>(rows * m.format.scale_bytes(m.cols)),
+                                   std::vector<std::byte>(rows * m.format.bias_bytes(m.cols))};
+  flashmoe::quant::unpack_rows({m.storage, m.format, m.rows, m.cols, codes.data(), scales.data(),
+                                biases.empty() ? nullptr : biases.data()},
+                               nullptr, 0, m.rows, out[0].data(), out[1].data(), out[2].data());
+}
+
 void check_matrix(const Checkpoint& checkpoint, std::string_view prefix,
                   std::optional<int64_t> expected_cols) {
   try {
@@ -60,9 +74,14 @@ void check_matrix(const Checkpoint& checkpoint, std::string_view prefix,
     const auto rows = static_cast<uint64_t>(matrix->count * matrix->rows);
     CHECK(matrix->count > 0 && matrix->rows > 0 && matrix->cols > 0);
     CHECK(matrix->cols == expected_cols.value_or(matrix->cols));
+    CHECK(matrix->file_bytes() > 0 && !matrix->tensors.empty());
+    if (!matrix->storage.in_rows()) {
+      unpack(*matrix);
+      return;
+    }
     CHECK(matrix->codes.bytes == rows * matrix->format.code_bytes(matrix->cols));
     CHECK(matrix->scales.bytes == rows * matrix->format.scale_bytes(matrix->cols));
-    CHECK(matrix->biases.bytes == matrix->scales.bytes);
+    CHECK(matrix->biases.bytes == rows * matrix->format.bias_bytes(matrix->cols));
   } catch (const Error&) {
   }
 }
@@ -98,8 +117,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const FuzzedCheckpoint checkpoint(std::move(tensors), std::move(config));
     for (const TensorInfo& tensor : checkpoint.tensors()) {
       const std::string_view name = tensor.name;
-      const std::string_view prefix =
-          name.ends_with(".weight") ? name.substr(0, name.size() - 7) : name;
+      const std::string_view prefix = name.ends_with(".weight")    ? name.substr(0, name.size() - 7)
+                                      : name.ends_with(".qweight") ? name.substr(0, name.size() - 8)
+                                      : name.ends_with(".weight_packed")
+                                          ? name.substr(0, name.size() - 14)
+                                          : name;
       check_matrix(checkpoint, prefix, std::nullopt);
       check_matrix(checkpoint, prefix, 64);
     }

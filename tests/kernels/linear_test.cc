@@ -49,7 +49,7 @@ class Linear : public ::testing::TestWithParam<Isa> {
     if (!isa_supported(GetParam())) GTEST_SKIP() << "not on this processor";
   }
   const LinearKernels& kernels() { return linear_kernels(GetParam()); }
-  bool int8_takes(const quant::Format& f) { return f.encoding != quant::Encoding::kPlain; }
+  bool int8_takes(const quant::Format& f) { return takes_int8(f); }
 
   // y [n, rows + 3] of all blocks, each computed by its own call.
   std::vector<float> run(const Matrix& weight, const Operands& x, int64_t n, bool int8) {

@@ -1,6 +1,7 @@
 // Random weight matrices as they lie in a file, for the tests of kernels.
 #pragma once
 
+#include <bit>
 #include <cstring>
 #include <random>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "kernels/cpu/layout.h"
 #include "quant/arithmetic.h"
 #include "quant/decode.h"
+#include "quant/small_floats.h"
 
 namespace flashmoe::kernels::testing {
 
@@ -70,11 +72,21 @@ inline std::vector<quant::Format> all_formats() {
     for (int bits : {2, 3, 4, 5, 6, 8}) {
       for (int group : {32, 64, 128})
         formats.push_back({quant::Encoding::kAffine, type, bits, group});
+      quant::Format zero_points{quant::Encoding::kAffine, type, bits, 64};
+      zero_points.zero_points = true;
+      formats.push_back(zero_points);
     }
   }
   for (quant::BlockType type : all_block_types()) {
     formats.push_back(quant::Format::of_blocks(type));
   }
+  const auto add_floats = [&](int bits, int group, std::initializer_list<DType> scales) {
+    for (DType type : scales) formats.push_back({quant::Encoding::kFloats, type, bits, group});
+  };
+  add_floats(4, 16, {DType::kF8E4M3, DType::kF32});
+  add_floats(4, 32, {DType::kF8E8M0});
+  add_floats(8, 32, {DType::kF8E8M0});
+  add_floats(8, 128, {DType::kF32, DType::kBf16, DType::kF16});
   return formats;
 }
 
@@ -85,6 +97,8 @@ inline std::vector<int64_t> some_cols(const quant::Format& format) {
     const int64_t inputs = quant::block_info(format.block).inputs;
     return {inputs, 3 * inputs};
   }
+  if (format.encoding == quant::Encoding::kFloats && format.bits == 8) return {1, 31, 66, 131, 320};
+  if (format.group == 16) return {16, 48, 96, 336};
   if (format.group == 32) return {32, 96, 320};
   return {format.group, 3 * format.group};
 }
@@ -101,7 +115,12 @@ class TestMatrix {
       return;
     }
     codes_.resize(1 + static_cast<size_t>(rows) * format.code_bytes(cols));
-    for (std::byte& b : codes_) b = static_cast<std::byte>(random());
+    for (std::byte& b : codes_) {
+      do {
+        b = static_cast<std::byte>(random());
+      } while (format.encoding == quant::Encoding::kFloats && format.bits == 8 &&
+               quant::is_e4m3_nan(static_cast<uint8_t>(b)));
+    }
     if (format.encoding == quant::Encoding::kBlocks) {
       const quant::BlockInfo& info = quant::block_info(format.block);
       for (size_t at = 1; at < codes_.size(); at += static_cast<size_t>(info.bytes)) {
@@ -112,8 +131,11 @@ class TestMatrix {
       }
       return;
     }
-    fill(scales_, rows * (cols / format.group), [&] { return normal(random) * 0.05f; });
-    fill(biases_, rows * (cols / format.group), [&] { return normal(random); });
+    const int64_t groups = rows * ((cols + format.group - 1) / format.group);
+    fill(scales_, groups, [&] { return normal(random) * 0.05f; });
+    if (format.bias_bytes(cols) == 0) return;
+    fill(biases_, groups,
+         [&] { return format.zero_points ? static_cast<float>(random() % 256) : normal(random); });
   }
 
   FileMatrix file() const { return file_rows(0, rows_); }
@@ -128,7 +150,7 @@ class TestMatrix {
             cols_,
             part(codes_, format_.code_bytes(cols_)),
             part(scales_, format_.scale_bytes(cols_)),
-            part(biases_, format_.scale_bytes(cols_))};
+            part(biases_, format_.bias_bytes(cols_))};
   }
 
   Matrix prepared() {
@@ -158,12 +180,30 @@ class TestMatrix {
     if (format_.encoding == quant::Encoding::kBlocks) {
       return quant::dot(format_.block, m.codes, cols_, x);
     }
-    const int64_t groups = cols_ / format_.group;
-    std::vector<uint8_t> codes(static_cast<size_t>(cols_));
+    const int64_t groups = (cols_ + format_.group - 1) / format_.group;
     std::vector<float> scales(static_cast<size_t>(groups)), biases(static_cast<size_t>(groups));
-    quant::unpack_codes(format_.bits, cols_, m.codes, codes.data());
     quant::widen(format_.dtype, groups, m.scales, scales.data());
+    if (format_.encoding == quant::Encoding::kFloats) {
+      using Code = std::conditional_t<std::is_same_v<Operand, quant::Int8Row>, int8_t, float>;
+      const float unit = quant::float_unit(format_.bits);
+      std::vector<Code> codes(static_cast<size_t>(cols_));
+      for (int64_t i = 0; i < cols_; ++i) {
+        const uint8_t byte = static_cast<uint8_t>(m.codes[format_.bits == 4 ? i / 2 : i]);
+        const float value = format_.bits == 8
+                                ? quant::e4m3_to_float(byte)
+                                : 0.5f * quant::kE2m1Doubled[i % 2 == 0 ? byte & 15 : byte >> 4];
+        codes[i] = static_cast<Code>(value / unit);
+      }
+      for (float& s : scales) s *= unit;
+      return quant::dot(quant::FloatsRow<Code>{format_.group, codes.data(), scales.data()}, cols_,
+                        x);
+    }
+    std::vector<uint8_t> codes(static_cast<size_t>(cols_));
+    quant::unpack_codes(format_.bits, cols_, m.codes, codes.data());
     quant::widen(format_.dtype, groups, m.biases, biases.data());
+    if (format_.zero_points) {
+      for (int64_t g = 0; g < groups; ++g) biases[g] = -(biases[g] * scales[g]);
+    }
     return quant::dot(quant::AffineRow{format_.group, codes.data(), scales.data(), biases.data()},
                       cols_, x);
   }
@@ -178,6 +218,10 @@ class TestMatrix {
       std::byte* to = out.data() + 1 + static_cast<size_t>(i) * size;
       const Bf16 bf16 = to_bf16(value);
       const F16 f16 = to_f16(value);
+      if (size == 1) {  // any scale but NaN, and powers of two near 1
+        const uint32_t any = (std::bit_cast<uint32_t>(value) >> 8) % 127;
+        *to = static_cast<std::byte>(format_.dtype == quant::DType::kF8E4M3 ? any : 110 + any % 32);
+      }
       if (format_.dtype == quant::DType::kF32) std::memcpy(to, &value, 4);
       if (format_.dtype == quant::DType::kBf16) std::memcpy(to, &bf16, 2);
       if (format_.dtype == quant::DType::kF16) std::memcpy(to, &f16, 2);

@@ -1,7 +1,5 @@
 #include "kernels/cpu/cpu_backend.h"
 
-#include <algorithm>
-
 #include "kernels/cpu/layout.h"
 #include "quant/arithmetic.h"
 
@@ -9,32 +7,17 @@ namespace flashmoe::kernels {
 
 bool CpuBackend::supports(const quant::Format& format) const { return cpu::has_layout(format); }
 
-size_t CpuBackend::prepared_bytes(const quant::Format& format, int64_t rows, int64_t cols) const {
+size_t CpuBackend::layout_bytes(const quant::Format& format, int64_t rows, int64_t cols) const {
   return cpu::prepared_bytes(format, rows, cols);
 }
 
-void CpuBackend::prepare(const FileMatrix& source, int64_t row_begin, int64_t rows,
-                         std::byte* destination) {
-  const size_t row_bytes[3] = {source.format.code_bytes(source.cols),
-                               source.format.scale_bytes(source.cols),
-                               source.format.scale_bytes(source.cols)};
-  constexpr int64_t kRowsPerTask = 8 * kRowBlock;
-  pool().run(static_cast<int>((source.rows + kRowsPerTask - 1) / kRowsPerTask),
-             [&](int task) noexcept {
-               const int64_t begin = task * kRowsPerTask;
-               FileMatrix part = source;
-               part.rows = std::min(kRowsPerTask, source.rows - begin);
-               part.codes += static_cast<size_t>(begin) * row_bytes[0];
-               if (row_bytes[1] > 0) {
-                 part.scales += static_cast<size_t>(begin) * row_bytes[1];
-                 part.biases += static_cast<size_t>(begin) * row_bytes[2];
-               }
-               cpu::prepare(part, row_begin + begin, rows, destination);
-             });
+void CpuBackend::lay_out(const FileMatrix& source, int64_t row_begin, int64_t rows,
+                         std::byte* destination) const noexcept {
+  cpu::prepare(source, row_begin, rows, destination);
 }
 
 Precision CpuBackend::operand_precision(const quant::Format& weight, Precision asked) const {
-  return weight.encoding != quant::Encoding::kPlain && !exact_ ? asked : Precision::kFloat;
+  return cpu::takes_int8(weight) && !exact_ ? asked : Precision::kFloat;
 }
 
 size_t CpuBackend::operand_row_bytes(int64_t cols, Precision precision) const {

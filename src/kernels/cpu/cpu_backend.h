@@ -18,11 +18,11 @@ class CpuBackend : public HostBackend {
 
   const char* name() const override { return "cpu"; }
   bool supports(const quant::Format& format) const override;
-  size_t prepared_bytes(const quant::Format& format, int64_t rows, int64_t cols) const override;
-  void prepare(const FileMatrix& source, int64_t row_begin, int64_t rows,
-               std::byte* destination) override;
 
  protected:
+  size_t layout_bytes(const quant::Format& format, int64_t rows, int64_t cols) const override;
+  void lay_out(const FileMatrix& source, int64_t row_begin, int64_t rows,
+               std::byte* destination) const noexcept override;
   Precision operand_precision(const quant::Format& weight, Precision asked) const override;
   size_t operand_row_bytes(int64_t cols, Precision precision) const override;
   void load_operand(const float* x, int64_t index, const Operand& operand) const noexcept override;

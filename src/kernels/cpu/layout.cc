@@ -8,6 +8,7 @@
 #include "kernels/cpu/layout_units.h"
 #include "quant/blocks.h"
 #include "quant/decode.h"
+#include "quant/small_floats.h"
 
 namespace flashmoe::kernels::cpu {
 
@@ -65,13 +66,12 @@ void get_unit(const std::byte* unit, int lane, uint32_t* quads) {
 
 // The codes of one row into its lane of a block.
 template <int kBits>
-void put_codes(const Format& format, int64_t cols, const std::byte* codes, std::byte* block,
-               int lane) {
+void put_codes(const UnitPlaces& places, const std::byte* codes, std::byte* block, int lane) {
   constexpr int kWide = wide_plane(kBits);
-  const AffineShape shape(format);
-  for (int64_t begin = 0; begin < cols; begin += format.group, block += shape.group_bytes) {
-    for (int u = 0; u < format.group / kUnit; ++u, codes += kUnit * kBits / 8) {
-      std::byte* unit = block + static_cast<size_t>(u) * shape.unit_bytes;
+  for (int64_t first = 0; first < places.units;
+       first += places.group_units, block += places.group_bytes) {
+    for (int64_t u = 0; u < places.group_units; ++u, codes += kUnit * kBits / 8) {
+      std::byte* unit = block + static_cast<size_t>(u) * kBits * kVectorBytes;
       uint8_t unpacked[kUnit];
       uint32_t quads[kUnit / 4];
       quant::unpack_codes(kBits, kUnit, codes, unpacked);
@@ -84,21 +84,20 @@ void put_codes(const Format& format, int64_t cols, const std::byte* codes, std::
   }
 }
 
-void put_codes(const Format& format, int64_t cols, const std::byte* codes, std::byte* block,
-               int lane) {
-  switch (format.bits) {
+void put_codes(const UnitPlaces& places, const std::byte* codes, std::byte* block, int lane) {
+  switch (places.bits) {
     case 2:
-      return put_codes<2>(format, cols, codes, block, lane);
+      return put_codes<2>(places, codes, block, lane);
     case 3:
-      return put_codes<3>(format, cols, codes, block, lane);
+      return put_codes<3>(places, codes, block, lane);
     case 4:
-      return put_codes<4>(format, cols, codes, block, lane);
+      return put_codes<4>(places, codes, block, lane);
     case 5:
-      return put_codes<5>(format, cols, codes, block, lane);
+      return put_codes<5>(places, codes, block, lane);
     case 6:
-      return put_codes<6>(format, cols, codes, block, lane);
+      return put_codes<6>(places, codes, block, lane);
     default:
-      return put_codes<8>(format, cols, codes, block, lane);
+      return put_codes<8>(places, codes, block, lane);
   }
 }
 
@@ -110,6 +109,12 @@ void put_scales(const std::byte* scales, int64_t groups, size_t group_bytes, std
   for (int64_t g = 0; g < groups; ++g, scales += kSize, to += group_bytes) {
     std::memcpy(to, scales, kSize);
   }
+}
+
+using PutScales = void (*)(const std::byte*, int64_t, size_t, std::byte*, int);
+PutScales put_scales_of(DType type) {
+  const size_t size = dtype_bytes(type);
+  return size == 1 ? put_scales<1> : size == 2 ? put_scales<2> : put_scales<4>;
 }
 
 // How whole blocks are put together with the vectors of `isa`; null if one lane at a time.
@@ -132,11 +137,12 @@ void prepare_affine(const FileMatrix& source, int64_t row, int count, Isa isa, s
   const std::byte* codes = source.codes + first * code_stride;
   const std::byte* end = source.codes + static_cast<size_t>(source.rows) * code_stride;
   const BlockFunction put_block = count == kLanes ? block_function(isa) : nullptr;
-  if (put_block != nullptr) put_block(format, cols, codes, code_stride, end, block);
-  const auto put = dtype_bytes(format.dtype) == 2 ? put_scales<2> : put_scales<4>;
+  const UnitPlaces places{format.bits, cols / kUnit, format.group / kUnit, shape.group_bytes};
+  if (put_block != nullptr) put_block(places, codes, code_stride, end, block);
+  const PutScales put = put_scales_of(format.dtype);
   for (int lane = 0; lane < count; ++lane) {
     const size_t r = static_cast<size_t>(lane);
-    if (put_block == nullptr) put_codes(format, cols, codes + r * code_stride, block, lane);
+    if (put_block == nullptr) put_codes(places, codes + r * code_stride, block, lane);
     const size_t at = (first + r) * scale_stride;
     const int64_t groups = cols / format.group;
     put(source.scales + at, groups, shape.group_bytes, block + shape.scales_at, lane);
@@ -144,9 +150,11 @@ void prepare_affine(const FileMatrix& source, int64_t row, int count, Isa isa, s
   }
 }
 
-// Where a plain row's input lies in its block, and the other way round.
+// Where a plain row's input lies in its block.
 size_t plain_offset(DType type, int64_t input, int lane) {
   switch (type) {
+    case DType::kF8E4M3:
+      return static_cast<size_t>(input * kLanes + lane);
     case DType::kBf16:
       return static_cast<size_t>(input / 2 * kVectorBytes + lane * 4 + input % 2 * 2);
     case DType::kF16:
@@ -179,28 +187,117 @@ void prepare_plain(const FileMatrix& source, int64_t row, int count, std::byte* 
   }
 }
 
+// `count` rows of e2m1 codes from `row` on into their block.
+void prepare_e2m1(const FileMatrix& source, int64_t row, int count, Isa isa, std::byte* block) {
+  const int64_t units = source.cols / kUnit, rest = source.cols % kUnit;
+  const UnitPlaces places{4, units, 1, 4 * kVectorBytes};
+  const UnitPlaces last{4, 1, 1, 4 * kVectorBytes};
+  const size_t stride = source.format.code_bytes(source.cols);
+  const std::byte* codes = source.codes + static_cast<size_t>(row) * stride;
+  const std::byte* end = source.codes + static_cast<size_t>(source.rows) * stride;
+  const BlockFunction put_block = count == kLanes ? block_function(isa) : nullptr;
+  if (put_block != nullptr) put_block(places, codes, stride, end, block);
+  for (int lane = 0; lane < count; ++lane, codes += stride) {
+    if (put_block == nullptr) put_codes(places, codes, block, lane);
+    if (rest > 0) {
+      std::byte filled[kUnit / 2] = {};
+      std::memcpy(filled, codes + units * kUnit / 2, static_cast<size_t>(rest / 2));
+      put_codes(last, filled, block + static_cast<size_t>(units) * places.group_bytes, lane);
+    }
+  }
+}
+
+// `count` rows of e4m3 codes from `row` on into their block.
+void prepare_e4m3(const FileMatrix& source, int64_t row, int count, std::byte* block) {
+  constexpr int64_t kStretch = 64;  // inputs
+  const std::byte* codes = source.codes + static_cast<size_t>(row * source.cols);
+  for (int64_t begin = 0; begin < source.cols; begin += kStretch) {
+    const int64_t n = std::min(kStretch, source.cols - begin);
+    for (int lane = 0; lane < count; ++lane) {
+      const std::byte* from = codes + lane * source.cols + begin;
+      std::byte* to = block + plain_offset(DType::kF8E4M3, begin, lane);
+      for (int64_t i = 0; i < n; ++i) to[i * kLanes] = from[i];
+    }
+  }
+}
+
+bool holds_nan(const std::byte* codes, int64_t n) {
+  bool found = false;
+  for (int64_t i = 0; i < n; ++i) found |= quant::is_e4m3_nan(static_cast<uint8_t>(codes[i]));
+  return found;
+}
+
+// Products do without NaN among the codes: the group's scale says it.
+void spread_nan(const FileMatrix& source, int64_t row, int lane, std::byte* scales,
+                size_t scale_bytes) {
+  const Format& format = source.format;
+  const std::byte* codes = source.codes + static_cast<size_t>(row * source.cols);
+  for (int64_t begin = 0; begin < source.cols; begin += format.group, scales += scale_bytes) {
+    if (!holds_nan(codes + begin, std::min<int64_t>(format.group, source.cols - begin))) continue;
+    const size_t size = dtype_bytes(format.dtype);  // all ones is NaN in every type
+    std::memset(scales + static_cast<size_t>(lane) * size, 0xff, size);
+  }
+}
+
+void prepare_floats(const FileMatrix& source, int64_t row, int count, Isa isa, std::byte* block) {
+  const Format& format = source.format;
+  const FloatsShape shape(format, source.cols);
+  if (format.bits == 4) {
+    prepare_e2m1(source, row, count, isa, block);
+  } else {
+    prepare_e4m3(source, row, count, block);
+  }
+  const size_t stride = format.scale_bytes(source.cols);
+  const int64_t groups = static_cast<int64_t>(stride / dtype_bytes(format.dtype));
+  const PutScales put = put_scales_of(format.dtype);
+  for (int lane = 0; lane < count; ++lane) {
+    put(source.scales + static_cast<size_t>(row + lane) * stride, groups, shape.scale_bytes,
+        block + shape.scales_at, lane);
+    if (format.bits == 8) {
+      spread_nan(source, row + lane, lane, block + shape.scales_at, shape.scale_bytes);
+    }
+  }
+}
+
+bool is_wide_float(DType type) {
+  return type == DType::kF32 || type == DType::kF16 || type == DType::kBf16;
+}
+
 }  // namespace
 
 bool has_layout(const Format& format) {
-  if (format.encoding == Encoding::kBlocks) return true;
-  if (format.dtype != DType::kF32 && format.dtype != DType::kF16 && format.dtype != DType::kBf16) {
-    return false;
-  }
-  if (format.encoding == Encoding::kPlain) return true;
   const int bits = format.bits, group = format.group;
-  return ((bits >= 2 && bits <= 6) || bits == 8) && (group == 32 || group == 64 || group == 128);
+  switch (format.encoding) {
+    case Encoding::kPlain:
+      return is_wide_float(format.dtype);
+    case Encoding::kAffine:
+      return is_wide_float(format.dtype) && ((bits >= 2 && bits <= 6) || bits == 8) &&
+             (group == 32 || group == 64 || group == 128);
+    case Encoding::kFloats:
+      return (is_wide_float(format.dtype) || format.dtype == DType::kF8E4M3 ||
+              format.dtype == DType::kF8E8M0) &&
+             (bits == 4 ? group == 16 || group == 32 : group == 32 || group == 128);
+    case Encoding::kBlocks:
+      return true;
+  }
+  return false;
 }
 
 size_t block_bytes(const Format& format, int64_t cols) {
   CHECK(has_layout(format) && cols > 0);
-  if (format.encoding == Encoding::kBlocks) {
-    return block_layout(format.block).row_block_bytes(cols);
+  switch (format.encoding) {
+    case Encoding::kPlain:
+      return plain_offset(format.dtype, cols + cols % 2 * (format.dtype == DType::kBf16), 0);
+    case Encoding::kAffine:
+      CHECK(cols % format.group == 0);
+      return static_cast<size_t>(cols / format.group) * AffineShape(format).group_bytes;
+    case Encoding::kFloats:
+      CHECK(format.bits == 8 || cols % format.group == 0);
+      return FloatsShape(format, cols).block_bytes;
+    case Encoding::kBlocks:
+      return block_layout(format.block).row_block_bytes(cols);
   }
-  if (format.encoding == Encoding::kPlain) {
-    return plain_offset(format.dtype, cols + cols % 2 * (format.dtype == DType::kBf16), 0);
-  }
-  CHECK(cols % format.group == 0);
-  return static_cast<size_t>(cols / format.group) * AffineShape(format).group_bytes;
+  CHECK(!"an encoding");
 }
 
 size_t prepared_bytes(const Format& format, int64_t rows, int64_t cols) {
@@ -226,11 +323,22 @@ void prepare(const FileMatrix& source, int64_t row_begin, int64_t rows, std::byt
       prepare_blocks(source.format.block, source.cols, source.codes + at, count, block);
       continue;
     }
-    if (count < kLanes || source.cols % 2 != 0) std::memset(block, 0, bytes);
-    if (source.format.encoding == Encoding::kAffine) {
-      prepare_affine(source, row, count, isa, block);
-    } else {
-      prepare_plain(source, row, count, block);
+    // Lanes without a row, and what fills up the last inputs or the block, are zero.
+    const bool whole =
+        source.format.encoding == Encoding::kFloats ? source.cols % 512 == 0 : source.cols % 2 == 0;
+    if (count < kLanes || !whole) std::memset(block, 0, bytes);
+    switch (source.format.encoding) {
+      case Encoding::kPlain:
+        prepare_plain(source, row, count, block);
+        break;
+      case Encoding::kAffine:
+        prepare_affine(source, row, count, isa, block);
+        break;
+      case Encoding::kFloats:
+        prepare_floats(source, row, count, isa, block);
+        break;
+      case Encoding::kBlocks:
+        break;
     }
   }
 }
@@ -267,35 +375,85 @@ void widen_lane(DType type, const std::byte* block, int lane, int64_t begin, int
   }
 }
 
-void decode_prepared_row(const Matrix& matrix, int64_t row, float* out) {
+namespace {
+
+void decode_affine(const Matrix& matrix, const std::byte* block, int lane, float* out) {
   const Format& format = matrix.format;
-  const std::byte* block =
-      matrix.data + static_cast<size_t>(row / kLanes) * block_bytes(format, matrix.cols);
-  const int lane = static_cast<int>(row % kLanes);
-  if (format.encoding == Encoding::kPlain) {
-    return widen_lane(format.dtype, block, lane, 0, matrix.cols, out);
-  }
-  if (format.encoding == Encoding::kBlocks) {
-    const int inputs = quant::block_info(format.block).inputs;
-    std::byte bytes[kMostBlockBytes];
-    for (int64_t b = 0; b < matrix.cols / inputs; ++b) {
-      extract_block(format.block, block, lane, b, bytes);
-      quant::decode_block(format.block, bytes, out + b * inputs);
-    }
-    return;
-  }
   const AffineShape shape(format);
-  const size_t at = static_cast<size_t>(lane) * quant::dtype_bytes(format.dtype);
   for (int64_t begin = 0; begin < matrix.cols; begin += format.group, block += shape.group_bytes) {
-    float scale, bias;
-    quant::widen(format.dtype, 1, block + shape.scales_at + at, &scale);
-    quant::widen(format.dtype, 1, block + shape.biases_at + at, &bias);
+    const auto [scale, bias] = scale_and_bias(format, block, lane);
     for (int u = 0; u < format.group / kUnit; ++u) {
       uint8_t codes[kUnit];
       unpack_unit(format.bits, block + u * shape.unit_bytes, lane, codes);
       float* to = out + begin + u * kUnit;
       for (int i = 0; i < kUnit; ++i) to[i] = static_cast<float>(codes[i]) * scale + bias;
     }
+  }
+}
+
+void decode_blocks(const Matrix& matrix, const std::byte* block, int lane, float* out) {
+  const quant::BlockType type = matrix.format.block;
+  const int inputs = quant::block_info(type).inputs;
+  std::byte bytes[kMostBlockBytes];
+  for (int64_t b = 0; b < matrix.cols / inputs; ++b) {
+    extract_block(type, block, lane, b, bytes);
+    quant::decode_block(type, bytes, out + b * inputs);
+  }
+}
+
+void decode_floats(const Matrix& matrix, const std::byte* block, int lane, float* out) {
+  const Format& format = matrix.format;
+  for (int64_t begin = 0; begin < matrix.cols; begin += kUnit) {
+    const int64_t n = std::min(kUnit, matrix.cols - begin);
+    if (format.bits == 8) {
+      widen_lane(DType::kF8E4M3, block, lane, begin, n, out + begin);
+      continue;
+    }
+    uint8_t codes[kUnit];
+    unpack_unit(4, block + begin / kUnit * 4 * kVectorBytes, lane, codes);
+    for (int64_t i = 0; i < n; ++i) out[begin + i] = 0.5f * quant::kE2m1Doubled[codes[i]];
+  }
+  for (int64_t i = 0; i < matrix.cols; ++i) {
+    out[i] *= float_scale(format, matrix.cols, block, lane, i / format.group);
+  }
+}
+
+}  // namespace
+
+Line scale_and_bias(const Format& format, const std::byte* group, int lane) {
+  const AffineShape shape(format);
+  const size_t at = static_cast<size_t>(lane) * quant::dtype_bytes(format.dtype);
+  Line line;
+  quant::widen(format.dtype, 1, group + shape.scales_at + at, &line.scale);
+  quant::widen(format.dtype, 1, group + shape.biases_at + at, &line.bias);
+  if (format.zero_points) line.bias = -(line.bias * line.scale);
+  return line;
+}
+
+float float_scale(const Format& format, int64_t cols, const std::byte* block, int lane,
+                  int64_t group) {
+  const FloatsShape shape(format, cols);
+  float scale;
+  quant::widen(format.dtype, 1,
+               block + shape.scales_at + static_cast<size_t>(group) * shape.scale_bytes +
+                   static_cast<size_t>(lane) * quant::dtype_bytes(format.dtype),
+               &scale);
+  return scale;
+}
+
+void decode_prepared_row(const Matrix& matrix, int64_t row, float* out) {
+  const std::byte* block =
+      matrix.data + static_cast<size_t>(row / kLanes) * block_bytes(matrix.format, matrix.cols);
+  const int lane = static_cast<int>(row % kLanes);
+  switch (matrix.format.encoding) {
+    case Encoding::kPlain:
+      return widen_lane(matrix.format.dtype, block, lane, 0, matrix.cols, out);
+    case Encoding::kAffine:
+      return decode_affine(matrix, block, lane, out);
+    case Encoding::kFloats:
+      return decode_floats(matrix, block, lane, out);
+    case Encoding::kBlocks:
+      return decode_blocks(matrix, block, lane, out);
   }
 }
 

@@ -12,6 +12,9 @@
 //   f16     per input 16 values
 //   f32     per input 16 values
 //   blocks  see block_layout.h
+//   e2m1    units of 4 bits as above (the last filled up with zeros), then per group 16 scales
+//   e4m3    per input 16 codes, up to a multiple of 4 inputs, then per group 16 scales; the scale
+//           is NaN where one of the group's codes is
 // Everything a kernel loads as a vector is aligned to 32 bytes, affine vectors to 64.
 #pragma once
 
@@ -29,7 +32,8 @@ constexpr int64_t kUnit = 32;  // inputs
 
 constexpr int64_t row_blocks(int64_t rows) { return (rows + kLanes - 1) / kLanes; }
 
-// Whether there is a layout for the format: plain F32, F16, BF16, every affine one and all blocks.
+// Whether there is a layout for the format: plain F32, F16, BF16, every affine one, small floats,
+// and all blocks.
 bool has_layout(const quant::Format& format);
 
 size_t block_bytes(const quant::Format& format, int64_t cols);
@@ -46,9 +50,18 @@ void decode_prepared_row(const Matrix& matrix, int64_t row, float* out);
 
 // The 32 codes of one row (lane) of an affine unit.
 void unpack_unit(int bits, const std::byte* unit, int lane, uint8_t* codes);
-// Inputs [begin, begin + n) of one row of a plain block.
+// Inputs [begin, begin + n) of one row of a plain block, or of an e4m3 block without its scales.
 void widen_lane(quant::DType type, const std::byte* block, int lane, int64_t begin, int64_t n,
                 float* out);
+
+// Of one row and one group: w = code * scale + bias. `group` points to the group in its block.
+struct Line {
+  float scale, bias;
+};
+Line scale_and_bias(const quant::Format& format, const std::byte* group, int lane);
+// Of one row and one group of small floats.
+float float_scale(const quant::Format& format, int64_t cols, const std::byte* block, int lane,
+                  int64_t group);
 
 // Sizes within a block, for the kernels.
 struct AffineShape {
@@ -62,6 +75,22 @@ struct AffineShape {
         scales_at(static_cast<size_t>(format.group) / kUnit * unit_bytes),
         biases_at(scales_at + kLanes * quant::dtype_bytes(format.dtype)),
         group_bytes(2 * biases_at - scales_at) {}
+};
+
+struct FloatsShape {
+  size_t scales_at;    // offset of the first group's scales
+  size_t scale_bytes;  // of a group
+  size_t block_bytes;
+
+  FloatsShape(const quant::Format& format, int64_t cols)
+      : scales_at(format.bits == 4
+                      ? static_cast<size_t>((cols + kUnit - 1) / kUnit) * 4 * kVectorBytes
+                      : static_cast<size_t>((cols + 3) / 4) * kVectorBytes),
+        scale_bytes(kLanes * quant::dtype_bytes(format.dtype)),
+        block_bytes((scales_at +
+                     static_cast<size_t>((cols + format.group - 1) / format.group) * scale_bytes +
+                     kVectorBytes - 1) /
+                    kVectorBytes * kVectorBytes) {}
 };
 
 }  // namespace flashmoe::kernels::cpu

@@ -87,13 +87,13 @@ inline void put_plane(const uint8x16_t* quads, std::byte* plane) {
 }
 
 template <int kBits>
-void put_block(const quant::Format& format, int64_t cols, const std::byte* codes, size_t stride,
+void put_block(const UnitPlaces& places, const std::byte* codes, size_t stride,
                const std::byte* end, std::byte* block) {
   constexpr int kWide = kBits == 8 ? 8 : kBits >= 4 ? 4 : 2;
   constexpr int kHalfBytes = 2 * kBits;  // of 16 codes
-  const AffineShape shape(format);
-  for (int64_t begin = 0; begin < cols; begin += format.group, block += shape.group_bytes) {
-    for (int u = 0; u < format.group / kUnit; ++u, codes += 2 * kHalfBytes) {
+  for (int64_t first = 0; first < places.units;
+       first += places.group_units, block += places.group_bytes) {
+    for (int64_t u = 0; u < places.group_units; ++u, codes += 2 * kHalfBytes) {
       for (int v = 0; v < kLanes / kVectorLanes; ++v) {
         uint8x16_t quads[kQuads];
         for (int half = 0; half < 2; ++half) {
@@ -122,21 +122,21 @@ void put_block(const quant::Format& format, int64_t cols, const std::byte* codes
 
 }  // namespace
 
-void put_block_neon(const quant::Format& format, int64_t cols, const std::byte* codes,
-                    size_t stride, const std::byte* end, std::byte* block) {
-  switch (format.bits) {
+void put_block_neon(const UnitPlaces& places, const std::byte* codes, size_t stride,
+                    const std::byte* end, std::byte* block) {
+  switch (places.bits) {
     case 2:
-      return put_block<2>(format, cols, codes, stride, end, block);
+      return put_block<2>(places, codes, stride, end, block);
     case 3:
-      return put_block<3>(format, cols, codes, stride, end, block);
+      return put_block<3>(places, codes, stride, end, block);
     case 4:
-      return put_block<4>(format, cols, codes, stride, end, block);
+      return put_block<4>(places, codes, stride, end, block);
     case 5:
-      return put_block<5>(format, cols, codes, stride, end, block);
+      return put_block<5>(places, codes, stride, end, block);
     case 6:
-      return put_block<6>(format, cols, codes, stride, end, block);
+      return put_block<6>(places, codes, stride, end, block);
     default:
-      return put_block<8>(format, cols, codes, stride, end, block);
+      return put_block<8>(places, codes, stride, end, block);
   }
 }
 

@@ -17,9 +17,15 @@ using LinearFunction = void (*)(const Matrix& weight, const std::byte* x, int64_
                                 int64_t block_begin, int64_t block_end, float* y,
                                 int64_t y_stride) noexcept;
 
+// Whether there is a product with activations rounded to int8.
+inline bool takes_int8(const quant::Format& format) {
+  return format.encoding == quant::Encoding::kFloats ? format.bits == 4
+                                                     : format.encoding != quant::Encoding::kPlain;
+}
+
 struct LinearKernels {
   const char* name;
-  LinearFunction linear_int8;   // affine weights and blocks; x rows made by quant::round_row
+  LinearFunction linear_int8;   // what takes_int8; x rows made by quant::round_row
   LinearFunction linear_float;  // every weight; x rows made by quant::load_row
 };
 

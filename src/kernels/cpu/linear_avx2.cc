@@ -22,72 +22,7 @@ namespace flashmoe::kernels::cpu {
 
 namespace {
 
-using quant::DType;
-
-constexpr int kQuads = 8;      // vectors of four inputs in a unit
-constexpr int kHalfLanes = 8;  // weight rows in a vector
-
-inline __m256i load(const std::byte* from) {
-  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
-}
-
-// Four int8 activations for every lane.
-inline __m256i broadcast4(const int8_t* codes) {
-  int32_t four;
-  std::memcpy(&four, codes, sizeof(four));
-  return _mm256_set1_epi32(four);
-}
-
-// Where arithmetic leaves time for it, this gains up to a fifth; below 5 bits it costs.
-constexpr int kAhead = 1024;  // bytes
-
-inline void prefetch(const std::byte* from, int vectors) {
-  for (int v = 0; v < vectors; ++v) {
-    _mm_prefetch(reinterpret_cast<const char*>(from) + v * kVectorBytes, _MM_HINT_T0);
-  }
-}
-
-// 8 values of a 16- or 32-bit type.
-inline __m256 widen8(DType type, const std::byte* from) {
-  if (type == DType::kF32) return _mm256_loadu_ps(reinterpret_cast<const float*>(from));
-  const __m128i half = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
-  if (type == DType::kF16) return _mm256_cvtph_ps(half);
-  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
-}
-
-// The first `lanes` of a block's 16 rows.
-inline void store_lanes(float* to, int lanes, const __m256* halves) {
-  const __m256i index = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-  for (int h = 0; h < 2; ++h) {
-    const __m256i exists = _mm256_cmpgt_epi32(_mm256_set1_epi32(lanes - h * kHalfLanes), index);
-    if (lanes > h * kHalfLanes) _mm256_maskstore_ps(to + h * kHalfLanes, exists, halves[h]);
-  }
-}
-
-// Field kIndex of a plane of width kWidth, moved to bit kTo of each byte.
-template <int kWidth, int kIndex, int kTo>
-inline __m256i field(__m256i plane) {
-  constexpr int kFrom = kWidth * kIndex;
-  const __m256i mask = _mm256_set1_epi8(static_cast<char>(((1 << kWidth) - 1) << kTo));
-  if constexpr (kWidth == 8) return plane;
-  if constexpr (kFrom > kTo) plane = _mm256_srli_epi32(plane, kFrom - kTo);
-  if constexpr (kFrom < kTo) plane = _mm256_slli_epi32(plane, kTo - kFrom);
-  return _mm256_and_si256(plane, mask);
-}
-
-// The codes of inputs 4 kQuad to 4 kQuad + 3 of a unit; `unit` is moved to the half.
-template <int kBits, int kQuad>
-inline __m256i quad(const std::byte* unit) {
-  constexpr int kWide = kBits == 8 ? 8 : kBits >= 4 ? 4 : 2;
-  constexpr int kNarrow = kBits - kWide;
-  __m256i codes = field<kWide, kQuad % (8 / kWide), 0>(load(unit + kQuad / (8 / kWide) * 64));
-  if constexpr (kNarrow > 0) {
-    constexpr int kFields = 8 / kNarrow;
-    const __m256i plane = load(unit + (kWide + kQuad / kFields) * 64);
-    codes = _mm256_or_si256(codes, field<kNarrow, kQuad % kFields, kWide>(plane));
-  }
-  return codes;
-}
+#include "kernels/cpu/vectors_avx2.inc"
 
 // How many products of a pair, each at most 2 * 127 * (2^bits - 1), fit into 16 bits; within a
 // unit.
@@ -116,25 +51,6 @@ inline void dot_unit(const std::byte* unit, const int8_t* const* x, int64_t at, 
     }
   }
   if constexpr (kQuad + 1 < kQuads) dot_unit<kBits, kRows, kQuad + 1>(unit, x, at, pairs, sums);
-}
-
-// Chain c of activation row i is chains[4 i + c].
-template <int kRows>
-inline void clear(__m256* chains) {
-  for (int i = 0; i < 4 * kRows; ++i) chains[i] = _mm256_setzero_ps();
-}
-
-inline __m256 total(const __m256* chains) {
-  return _mm256_add_ps(_mm256_add_ps(chains[0], chains[1]), _mm256_add_ps(chains[2], chains[3]));
-}
-
-template <int kRows>
-inline void add_product(int chain, __m256 weights, const float* const* x, int64_t input,
-                        __m256* chains) {
-  for (int i = 0; i < kRows; ++i) {
-    chains[4 * i + chain] =
-        _mm256_fmadd_ps(weights, _mm256_set1_ps(x[i][input]), chains[4 * i + chain]);
-  }
 }
 
 template <int kBits, int kRows, int kQuad = 0>
@@ -166,12 +82,13 @@ inline __m256 plain(const std::byte* block, int64_t i, int half) {
 
 struct Avx2 {
   static constexpr auto kBlockFunctions = avx2_block_functions;
+  static constexpr auto kFloatsFunctions = avx2_floats_functions;
   static constexpr int kInt8Rows = 4;
   static constexpr int kFloatRows = 2;
 
   template <int kBits, int kUnits, int kRows>
   static void int8_tile(const Tile& t) noexcept {
-    const AffineShape shape({quant::Encoding::kAffine, t.dtype, kBits, t.group});
+    const AffineShape shape(t.format);
     const size_t half_scales = (shape.biases_at - shape.scales_at) / 2;
     const int8_t* x[kRows];
     const float* x_scales[kRows];
@@ -185,9 +102,9 @@ struct Avx2 {
       acc[i][0] = acc[i][1] = _mm256_setzero_ps();
     }
     const std::byte* group = t.block;
-    for (int64_t begin = 0; begin < t.cols; begin += t.group, group += shape.group_bytes) {
+    for (int64_t begin = 0; begin < t.cols; begin += t.format.group, group += shape.group_bytes) {
       const std::byte* piece = group;
-      for (int64_t at = begin; at < begin + t.group; at += kUnits * kUnit) {
+      for (int64_t at = begin; at < begin + t.format.group; at += kUnits * kUnit) {
         if constexpr (kBits >= 5) prefetch(piece + kAhead, kUnits * kBits);
         for (int h = 0; h < 2; ++h) {
           __m256i pairs[kRows], sums[kRows];
@@ -196,8 +113,8 @@ struct Avx2 {
             dot_unit<kBits, kRows>(piece + u * kBits * kVectorBytes + h * 32, x, at + u * kUnit,
                                    pairs, sums);
           }
-          const __m256 scale = widen8(t.dtype, group + shape.scales_at + h * half_scales);
-          const __m256 bias = widen8(t.dtype, group + shape.biases_at + h * half_scales);
+          const __m256 scale = widen8(t.format.dtype, group + shape.scales_at + h * half_scales);
+          const __m256 bias = bias8(t.format, scale, group + shape.biases_at + h * half_scales);
           for (int i = 0; i < kRows; ++i) {
             const __m256 x_sum = _mm256_set1_ps(x_sums[i][at / (kUnits * kUnit)]);
             const __m256 x_scale = _mm256_set1_ps(x_scales[i][at / quant::kBlock]);
@@ -216,7 +133,7 @@ struct Avx2 {
 
   template <int kBits, int kUnits, int kRows>
   static void float_tile(const Tile& t) noexcept {
-    const AffineShape shape({quant::Encoding::kAffine, t.dtype, kBits, t.group});
+    const AffineShape shape(t.format);
     const size_t half_scales = (shape.biases_at - shape.scales_at) / 2;
     const float* x[kRows];
     const float* x_sums[kRows];
@@ -228,9 +145,9 @@ struct Avx2 {
       acc[i][0] = acc[i][1] = _mm256_setzero_ps();
     }
     const std::byte* group = t.block;
-    for (int64_t begin = 0; begin < t.cols; begin += t.group, group += shape.group_bytes) {
+    for (int64_t begin = 0; begin < t.cols; begin += t.format.group, group += shape.group_bytes) {
       const std::byte* piece = group;
-      for (int64_t at = begin; at < begin + t.group; at += kUnits * kUnit) {
+      for (int64_t at = begin; at < begin + t.format.group; at += kUnits * kUnit) {
         for (int h = 0; h < 2; ++h) {
           __m256 chains[4 * kRows];
           clear<kRows>(chains);
@@ -238,8 +155,8 @@ struct Avx2 {
             float_dot_unit<kBits, kRows>(piece + u * kBits * kVectorBytes + h * 32, x,
                                          at + u * kUnit, chains);
           }
-          const __m256 scale = widen8(t.dtype, group + shape.scales_at + h * half_scales);
-          const __m256 bias = widen8(t.dtype, group + shape.biases_at + h * half_scales);
+          const __m256 scale = widen8(t.format.dtype, group + shape.scales_at + h * half_scales);
+          const __m256 bias = bias8(t.format, scale, group + shape.biases_at + h * half_scales);
           for (int i = 0; i < kRows; ++i) {
             const __m256 x_sum = _mm256_set1_ps(x_sums[i][at / (kUnits * kUnit)]);
             const __m256 value =

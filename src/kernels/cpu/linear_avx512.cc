@@ -28,66 +28,7 @@ namespace flashmoe::kernels::cpu {
 
 namespace {
 
-using quant::DType;
-
-constexpr int kQuads = 8;  // vectors of four inputs in a unit
-
-inline __m512i load(const std::byte* from) { return _mm512_loadu_si512(from); }
-
-// Four int8 activations for every lane.
-inline __m512i broadcast4(const int8_t* codes) {
-  int32_t four;
-  std::memcpy(&four, codes, sizeof(four));
-  return _mm512_set1_epi32(four);
-}
-
-// Strides of an odd number of lines, which small groups make, escape some hardware prefetchers:
-// 3-bit groups of 64 ran at half the speed of their neighbours. Where loads fill the time, it
-// costs.
-constexpr int kAhead = 1024;  // bytes
-
-inline void prefetch(const std::byte* from, int vectors) {
-  for (int v = 0; v < vectors; ++v) {
-    _mm_prefetch(reinterpret_cast<const char*>(from) + v * kVectorBytes, _MM_HINT_T0);
-  }
-}
-
-// 16 values of a 16- or 32-bit type.
-inline __m512 widen16(DType type, const std::byte* from) {
-  if (type == DType::kF32) return _mm512_loadu_ps(from);
-  const __m256i half = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
-  if (type == DType::kF16) return _mm512_cvtph_ps(half);
-  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
-}
-
-inline void store_lanes(float* to, int lanes, __m512 values) {
-  _mm512_mask_storeu_ps(to, static_cast<__mmask16>((1u << lanes) - 1), values);
-}
-
-// Field kIndex of a plane of width kWidth, moved to bit kTo of each byte.
-template <int kWidth, int kIndex, int kTo>
-inline __m512i field(__m512i plane) {
-  constexpr int kFrom = kWidth * kIndex;
-  const __m512i mask = _mm512_set1_epi8(static_cast<char>(((1 << kWidth) - 1) << kTo));
-  if constexpr (kWidth == 8) return plane;
-  if constexpr (kFrom > kTo) plane = _mm512_srli_epi32(plane, kFrom - kTo);
-  if constexpr (kFrom < kTo) plane = _mm512_slli_epi32(plane, kTo - kFrom);
-  return _mm512_and_si512(plane, mask);
-}
-
-// The codes of inputs 4 kQuad to 4 kQuad + 3 of a unit.
-template <int kBits, int kQuad>
-inline __m512i quad(const std::byte* unit) {
-  constexpr int kWide = kBits == 8 ? 8 : kBits >= 4 ? 4 : 2;
-  constexpr int kNarrow = kBits - kWide;
-  __m512i codes = field<kWide, kQuad % (8 / kWide), 0>(load(unit + kQuad / (8 / kWide) * 64));
-  if constexpr (kNarrow > 0) {
-    constexpr int kFields = 8 / kNarrow;
-    const __m512i plane = load(unit + (kWide + kQuad / kFields) * 64);
-    codes = _mm512_or_si512(codes, field<kNarrow, kQuad % kFields, kWide>(plane));
-  }
-  return codes;
-}
+#include "kernels/cpu/vectors_avx512.inc"
 
 // sums[i] += codes of the unit from quad kQuad on * x[i].
 template <int kBits, int kRows, int kQuad = 0>
@@ -97,25 +38,6 @@ inline void dot_unit(const std::byte* unit, const int8_t* const* x, int64_t at, 
     sums[i] = _mm512_dpbusd_epi32(sums[i], codes, broadcast4(x[i] + at + 4 * kQuad));
   }
   if constexpr (kQuad + 1 < kQuads) dot_unit<kBits, kRows, kQuad + 1>(unit, x, at, sums);
-}
-
-// Chain c of activation row i is chains[4 i + c].
-template <int kRows>
-inline void clear(__m512* chains) {
-  for (int i = 0; i < 4 * kRows; ++i) chains[i] = _mm512_setzero_ps();
-}
-
-inline __m512 total(const __m512* chains) {
-  return _mm512_add_ps(_mm512_add_ps(chains[0], chains[1]), _mm512_add_ps(chains[2], chains[3]));
-}
-
-template <int kRows>
-inline void add_product(int chain, __m512 weights, const float* const* x, int64_t input,
-                        __m512* chains) {
-  for (int i = 0; i < kRows; ++i) {
-    chains[4 * i + chain] =
-        _mm512_fmadd_ps(weights, _mm512_set1_ps(x[i][input]), chains[4 * i + chain]);
-  }
 }
 
 template <int kBits, int kRows, int kQuad = 0>
@@ -146,12 +68,13 @@ inline __m512 plain(const std::byte* block, int64_t i) {
 
 struct Avx512 {
   static constexpr auto kBlockFunctions = avx512_block_functions;
+  static constexpr auto kFloatsFunctions = avx512_floats_functions;
   static constexpr int kInt8Rows = 8;
   static constexpr int kFloatRows = 4;
 
   template <int kBits, int kUnits, int kRows>
   static void int8_tile(const Tile& t) noexcept {
-    const AffineShape shape({quant::Encoding::kAffine, t.dtype, kBits, t.group});
+    const AffineShape shape(t.format);
     const int8_t* x[kRows];
     const float* x_scales[kRows];
     const float* x_sums[kRows];
@@ -164,10 +87,10 @@ struct Avx512 {
       acc[i] = _mm512_setzero_ps();
     }
     const std::byte* group = t.block;
-    const int pieces = t.group / static_cast<int>(kUnits * kUnit);
+    const int pieces = t.format.group / static_cast<int>(kUnits * kUnit);
     for (int64_t begin = 0; begin < t.cols; group += shape.group_bytes) {
-      const __m512 scale = widen16(t.dtype, group + shape.scales_at);
-      const __m512 bias = widen16(t.dtype, group + shape.biases_at);
+      const __m512 scale = widen16(t.format.dtype, group + shape.scales_at);
+      const __m512 bias = bias16(t.format, scale, group + shape.biases_at);
       const std::byte* unit = group;
       for (int p = 0; p < pieces; ++p, begin += kUnits * kUnit) {
         __m512i sums[kRows];
@@ -190,7 +113,7 @@ struct Avx512 {
 
   template <int kBits, int kUnits, int kRows>
   static void float_tile(const Tile& t) noexcept {
-    const AffineShape shape({quant::Encoding::kAffine, t.dtype, kBits, t.group});
+    const AffineShape shape(t.format);
     const float* x[kRows];
     const float* x_sums[kRows];
     __m512 acc[kRows];
@@ -201,10 +124,10 @@ struct Avx512 {
       acc[i] = _mm512_setzero_ps();
     }
     const std::byte* group = t.block;
-    const int pieces = t.group / static_cast<int>(kUnits * kUnit);
+    const int pieces = t.format.group / static_cast<int>(kUnits * kUnit);
     for (int64_t begin = 0; begin < t.cols; group += shape.group_bytes) {
-      const __m512 scale = widen16(t.dtype, group + shape.scales_at);
-      const __m512 bias = widen16(t.dtype, group + shape.biases_at);
+      const __m512 scale = widen16(t.format.dtype, group + shape.scales_at);
+      const __m512 bias = bias16(t.format, scale, group + shape.biases_at);
       const std::byte* unit = group;
       for (int p = 0; p < pieces; ++p, begin += kUnits * kUnit) {
         __m512 chains[4 * kRows];

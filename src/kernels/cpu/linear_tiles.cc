@@ -14,8 +14,7 @@ void run_tiles(const TileFunctions& functions, const Matrix& weight, const std::
             x,
             row_bytes,
             weight.cols,
-            weight.format.dtype,
-            weight.format.group,
+            weight.format,
             kLanes,
             nullptr,
             y_stride};

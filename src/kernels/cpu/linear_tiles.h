@@ -6,7 +6,10 @@
 //   kInt8Rows, kFloatRows: the largest tiles, up to 8
 //   int8_tile<bits, units, rows>, float_tile<bits, units, rows>, plain_tile<dtype, rows>
 //   kBlockFunctions: one of those below; its tiles lie in block_tiles.inc
-// where `units` is the number of units in a piece (quant/arithmetic.h): 1 or 2.
+//   kFloatsFunctions: one of those below
+// where `units` is the number of units in a piece (quant/arithmetic.h): 1 or 2; and one for small
+// floats, with kInt8Rows, kFloatRows and
+//   e2m1_int8_tile<group, rows>, e2m1_float_tile<rows>, e4m3_tile<rows>
 #pragma once
 
 #include <cstddef>
@@ -24,10 +27,9 @@ struct Tile {
   const std::byte* x;      // the first activation row
   size_t row_bytes;        // from one activation row to the next
   int64_t cols;
-  quant::DType dtype;  // of an affine format's scales and biases
-  int group;           // of an affine format
-  int lanes;           // rows of the block that exist: 1 to 16
-  float* y;            // of the block's first row and the first activation row
+  quant::Format format;
+  int lanes;  // rows of the block that exist: 1 to 16
+  float* y;   // of the block's first row and the first activation row
   int64_t y_stride;
 };
 
@@ -124,34 +126,74 @@ TileFunctions plain_functions(quant::DType dtype) {
   }
 }
 
+// One product of small floats; `rows` counts up to the largest tile.
+template <typename Isa, int kGroup, int kRows = 1>
+void add_e2m1_int8_functions(TileFunctions* f) {
+  f->of_rows[kRows] = Isa::template e2m1_int8_tile<kGroup, kRows>;
+  f->most = kRows;
+  if constexpr (kRows < Isa::kInt8Rows) add_e2m1_int8_functions<Isa, kGroup, kRows + 1>(f);
+}
+
+template <typename Isa, int kBits, int kRows = 1>
+void add_floats_functions(TileFunctions* f) {
+  if constexpr (kBits == 4) {
+    f->of_rows[kRows] = Isa::template e2m1_float_tile<kRows>;
+  } else {
+    f->of_rows[kRows] = Isa::template e4m3_tile<kRows>;
+  }
+  f->most = kRows;
+  if constexpr (kRows < Isa::kFloatRows) add_floats_functions<Isa, kBits, kRows + 1>(f);
+}
+
 template <typename Isa>
-TileFunctions float_functions(const quant::Format& format) {
+TileFunctions floats_functions(const quant::Format& format, bool int8) {
+  TileFunctions f;
+  if (format.bits == 8) {
+    CHECK(!int8);
+    add_floats_functions<Isa, 8>(&f);
+  } else if (!int8) {
+    add_floats_functions<Isa, 4>(&f);
+  } else if (format.group == 16) {
+    add_e2m1_int8_functions<Isa, 16>(&f);
+  } else {
+    add_e2m1_int8_functions<Isa, 32>(&f);
+  }
+  return f;
+}
+
+// The products of small floats lie in files of their own.
+TileFunctions avx512_floats_functions(const quant::Format& format, bool int8);
+TileFunctions avx2_floats_functions(const quant::Format& format, bool int8);
+TileFunctions neon_floats_functions(const quant::Format& format, bool int8);
+
+template <typename Isa>
+TileFunctions tile_functions(const quant::Format& format, bool int8) {
   switch (format.encoding) {
     case quant::Encoding::kPlain:
+      CHECK(!int8);
       return plain_functions<Isa>(format.dtype);
     case quant::Encoding::kAffine:
-      return affine_functions<Isa>(format, false);
+      return affine_functions<Isa>(format, int8);
+    case quant::Encoding::kFloats:
+      return Isa::kFloatsFunctions(format, int8);
     case quant::Encoding::kBlocks:
-      break;
+      return Isa::kBlockFunctions(format.block, int8);
   }
-  return Isa::kBlockFunctions(format.block, false);
+  CHECK(!"an encoding");
 }
 
 template <typename Isa>
 void linear_int8(const Matrix& weight, const std::byte* x, int64_t n, int64_t block_begin,
                  int64_t block_end, float* y, int64_t y_stride) noexcept {
-  const quant::Encoding encoding = weight.format.encoding;
-  CHECK(encoding != quant::Encoding::kPlain);
-  run_tiles(encoding == quant::Encoding::kBlocks ? Isa::kBlockFunctions(weight.format.block, true)
-                                                 : affine_functions<Isa>(weight.format, true),
-            weight, x, quant::int8_row_bytes(weight.cols), n, block_begin, block_end, y, y_stride);
+  run_tiles(tile_functions<Isa>(weight.format, true), weight, x,
+            quant::int8_row_bytes(weight.cols), n, block_begin, block_end, y, y_stride);
 }
 
 template <typename Isa>
 void linear_float(const Matrix& weight, const std::byte* x, int64_t n, int64_t block_begin,
                   int64_t block_end, float* y, int64_t y_stride) noexcept {
-  run_tiles(float_functions<Isa>(weight.format), weight, x, quant::float_row_bytes(weight.cols), n,
-            block_begin, block_end, y, y_stride);
+  run_tiles(tile_functions<Isa>(weight.format, false), weight, x,
+            quant::float_row_bytes(weight.cols), n, block_begin, block_end, y, y_stride);
 }
 
 }  // namespace flashmoe::kernels::cpu

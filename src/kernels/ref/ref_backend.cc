@@ -10,34 +10,35 @@ namespace flashmoe::kernels {
 
 namespace {
 
-// The three parts of a matrix lie one behind the other: all codes, all scales, all biases.
+// The parts of a matrix lie one behind the other: all codes, all scales, all biases.
 struct Parts {
-  size_t code_bytes, scale_bytes;  // of one row
-  size_t scales_at, biases_at;     // offsets
+  size_t code_bytes, scale_bytes, bias_bytes;  // of one row
+  size_t scales_at, biases_at;                 // offsets
 
   Parts(const quant::Format& format, int64_t rows, int64_t cols)
       : code_bytes(format.code_bytes(cols)),
         scale_bytes(format.scale_bytes(cols)),
+        bias_bytes(format.bias_bytes(cols)),
         scales_at(code_bytes * static_cast<size_t>(rows)),
         biases_at(scales_at + scale_bytes * static_cast<size_t>(rows)) {}
 };
 
 }  // namespace
 
-size_t RefBackend::prepared_bytes(const quant::Format& format, int64_t rows, int64_t cols) const {
+size_t RefBackend::layout_bytes(const quant::Format& format, int64_t rows, int64_t cols) const {
   return format.row_bytes(cols) * static_cast<size_t>(rows);
 }
 
-void RefBackend::prepare(const FileMatrix& source, int64_t row_begin, int64_t rows,
-                         std::byte* destination) {
+void RefBackend::lay_out(const FileMatrix& source, int64_t row_begin, int64_t rows,
+                         std::byte* destination) const noexcept {
   const Parts parts(source.format, rows, source.cols);
   const size_t first = static_cast<size_t>(row_begin), n = static_cast<size_t>(source.rows);
-  std::memcpy(destination + first * parts.code_bytes, source.codes, n * parts.code_bytes);
-  if (parts.scale_bytes == 0) return;
-  std::memcpy(destination + parts.scales_at + first * parts.scale_bytes, source.scales,
-              n * parts.scale_bytes);
-  std::memcpy(destination + parts.biases_at + first * parts.scale_bytes, source.biases,
-              n * parts.scale_bytes);
+  const auto copy = [&](const std::byte* from, size_t at, size_t row_bytes) {
+    if (row_bytes > 0) std::memcpy(destination + at + first * row_bytes, from, n * row_bytes);
+  };
+  copy(source.codes, 0, parts.code_bytes);
+  copy(source.scales, parts.scales_at, parts.scale_bytes);
+  copy(source.biases, parts.biases_at, parts.bias_bytes);
 }
 
 size_t RefBackend::operand_row_bytes(int64_t cols, Precision) const {
@@ -68,7 +69,7 @@ void RefBackend::decode_row(const Matrix& weight, int64_t row, float* out) const
   const size_t r = static_cast<size_t>(row);
   quant::decode_row(weight.format, weight.cols, weight.data + r * parts.code_bytes,
                     weight.data + parts.scales_at + r * parts.scale_bytes,
-                    weight.data + parts.biases_at + r * parts.scale_bytes, out);
+                    weight.data + parts.biases_at + r * parts.bias_bytes, out);
 }
 
 }  // namespace flashmoe::kernels

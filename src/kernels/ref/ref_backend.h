@@ -12,11 +12,11 @@ class RefBackend final : public HostBackend {
 
   const char* name() const override { return "ref"; }
   bool supports(const quant::Format&) const override { return true; }
-  size_t prepared_bytes(const quant::Format& format, int64_t rows, int64_t cols) const override;
-  void prepare(const FileMatrix& source, int64_t row_begin, int64_t rows,
-               std::byte* destination) override;
 
  protected:
+  size_t layout_bytes(const quant::Format& format, int64_t rows, int64_t cols) const override;
+  void lay_out(const FileMatrix& source, int64_t row_begin, int64_t rows,
+               std::byte* destination) const noexcept override;
   Precision operand_precision(const quant::Format&, Precision) const override {
     return Precision::kFloat;
   }
