@@ -229,8 +229,6 @@ constexpr Case kCases[] = {
     {"mlx_qwen3_moe_4bit_bf16", "cpu", KvType::kF16},
     {"gguf_qwen35moe_tiled", "ref", KvType::kF32},
     {"gguf_qwen35moe_tiled", "cpu", KvType::kF16},
-    {"gguf_qwen35moe_iq", "ref", KvType::kF32},
-    {"gguf_qwen35moe_iq", "cpu", KvType::kF16},
     {"mlx_qwen3_moe_nvfp4_global", "cpu", KvType::kF16},
     {"fp8_qwen3_5_moe_blocks_f32", "cpu", KvType::kF16},
     {"gptq_qwen3_next_act_order_v2", "cpu", KvType::kF16},
