@@ -42,6 +42,7 @@ constexpr Part kParts[] = {{"rows", &InputMeans::rows, 0},
 
 void check(const std::string& path, const std::string& name, const InputMeans& means) {
   const auto fits = [&](const Part& part) {
+    if (means.count < 1 || means.cols < 1) return false;
     size_t n = static_cast<size_t>(means.count);
     for (int i = 0; i < part.dimensions; ++i) n *= static_cast<size_t>(means.cols);
     const std::vector<float>& values = means.*part.values;

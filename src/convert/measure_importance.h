@@ -14,8 +14,8 @@ namespace flashmoe::convert {
 struct MeasureOptions {
   int64_t window = 2048;  // tokens that are run with one context
   bool moments = false;   // products of every two inputs, too
-  std::function<void(int64_t done_tokens)> progress;
-  StopCheck stop;
+  std::function<void(int64_t done_tokens)> progress{};
+  StopCheck stop{};
 };
 
 // Bytes that the sums will take, of a model in folder `folder`.

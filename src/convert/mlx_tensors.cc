@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/error.h"
 
 namespace flashmoe::convert {
 
@@ -75,13 +76,19 @@ bool is_mlx(const format::Checkpoint& source) {
 class Planner {
  public:
   Planner(const format::Checkpoint& source, const model::ModelConfig& config, const Recipe& recipe)
-      : config_(config),
+      : source_(source),
+        config_(config),
         recipe_(recipe),
         wrapped_(config.family == model::Family::kQwen35Moe),
         add_one_(config.norm_plus_one && !is_mlx(source)) {}
 
   void add(const TensorInfo& source) {
     const std::string name = name_of(source.name);
+    if (source.dtype != DType::kF32 && source.dtype != DType::kF16 &&
+        source.dtype != DType::kBf16) {
+      return add_affine(name, source);
+    }
+    if (is_part(source.name)) return;
     // ".experts.7.up_proj.weight", ".experts.gate_up_proj": one of many or all of them.
     constexpr std::string_view kExperts = ".mlp.experts.";
     const size_t at = name.find(kExperts);
@@ -129,6 +136,34 @@ class Planner {
     insert(name, std::move(shape), source.dtype).sources = format::contiguous_extents(source);
   }
 
+  // Scales or biases, which are read with the codes they belong to.
+  bool is_part(std::string_view name) const {
+    if (!eat_suffix(&name, ".scales") && !eat_suffix(&name, ".biases")) return false;
+    const TensorInfo* codes = source_.find(fmt::format("{}.weight", name));
+    return codes != nullptr && codes->dtype == DType::kU32;
+  }
+
+  void add_affine(const std::string& name, const TensorInfo& codes) {
+    std::string_view path = codes.name;
+    const auto matrix = eat_suffix(&path, kWeight) && codes.dtype == DType::kU32
+                            ? source_.find_matrix(path)
+                            : std::nullopt;
+    if (!matrix || matrix->format.encoding != quant::Encoding::kAffine) {
+      throw_error(
+          ErrorCode::kUnsupported,
+          "{}: {} is stored as {}, from which flashmoe cannot quantise; take the original in "
+          "F32, F16 or BF16",
+          source_.path(), codes.name, codes.dtype_name);
+    }
+    std::vector<int64_t> shape = codes.shape;
+    shape.back() = matrix->cols;
+    MlxTensor& tensor = insert(name, std::move(shape), matrix->format.dtype);
+    tensor.sources = {matrix->codes};
+    tensor.source_format = matrix->format;
+    tensor.source_scales = matrix->scales;
+    tensor.source_biases = matrix->biases;
+  }
+
   void add_expert(const std::string& name, int expert, const TensorInfo& source) {
     CHECK(expert >= 0 && expert < config_.moe.experts && source.shape.size() == 2);
     MlxTensor& stack =
@@ -158,18 +193,20 @@ class Planner {
     CHECK(tensor.sources.empty() || (tensor.shape == shape && tensor.dtype == dtype));
     tensor.shape = std::move(shape);
     tensor.dtype = dtype;
+    tensor.source_format = {quant::Encoding::kPlain, dtype, 0, 0};
     return tensor;
   }
 
-  // Matrices and the embedding are quantised.
+  // Matrices and the embedding are quantised; what the recipe has no format for stays as it is.
   quant::Format format_of(const MlxTensor& tensor) const {
     const quant::Format plain = {quant::Encoding::kPlain, tensor.dtype, 0, 0};
     if (tensor.shape.size() < 2 || is_convolution(tensor.name)) return plain;
     const std::optional<MlxFormat> format = recipe_.format_of(tensor.path(), tensor.cols());
-    if (!format) return plain;
+    if (!format) return tensor.source_format;
     return {quant::Encoding::kAffine, tensor.dtype, format->bits, format->group};
   }
 
+  const format::Checkpoint& source_;
   const model::ModelConfig& config_;
   const Recipe& recipe_;
   const bool wrapped_;
@@ -194,7 +231,7 @@ int64_t MlxTensor::rows() const {
 uint64_t MlxTensor::source_bytes() const {
   uint64_t bytes = 0;
   for (const Extent& source : sources) bytes += source.bytes;
-  return bytes;
+  return bytes + source_scales.bytes + source_biases.bytes;
 }
 
 uint64_t MlxTensor::output_bytes() const {
@@ -214,6 +251,15 @@ std::vector<format::SafetensorsWriter::Tensor> MlxTensor::stored() const {
 std::vector<MlxTensor> mlx_tensors(const format::Checkpoint& source,
                                    const model::ModelConfig& config,
                                    const std::set<std::string>& unused, const Recipe& recipe) {
+  const auto is_embedding = [](const TensorInfo& tensor) {
+    return tensor.name.ends_with("embed_tokens.weight");
+  };
+  if (std::none_of(source.tensors().begin(), source.tensors().end(), is_embedding)) {
+    throw_error(
+        ErrorCode::kUnsupported,
+        "{}: has not the tensor names of a Hugging Face or MLX folder, which quantize reads",
+        source.path());
+  }
   Planner planner(source, config, recipe);
   for (const TensorInfo& tensor : source.tensors()) {
     if (!unused.contains(tensor.name)) planner.add(tensor);

@@ -56,24 +56,15 @@ Recipe find_recipe(const QuantizeOptions& options) {
 }
 
 // Rounding what was rounded before costs quality twice.
-void refuse_quantized(const format::Checkpoint& source) {
-  const nlohmann::json& config = source.config();
-  const auto text = config.find("text_config");
-  for (const char* key : {"quantization", "quantization_config"}) {
-    if (config.contains(key) || (text != config.end() && text->contains(key))) {
-      throw_error(ErrorCode::kUnsupported,
-                  "{}: is quantised already (config.json has {}); quantise from the F32, F16 or "
-                  "BF16 original",
-                  source.path(), key);
-    }
-  }
-  for (const format::TensorInfo& tensor : source.tensors()) {
-    if (!tensor.name.ends_with(".scales")) continue;
-    throw_error(ErrorCode::kUnsupported,
-                "{}: is quantised already (it has a tensor {}); quantise from the F32, F16 or BF16 "
-                "original",
-                source.path(), tensor.name);
-  }
+void warn_of_quantized(const std::string& path, const std::vector<MlxTensor>& tensors) {
+  const auto quantized = std::find_if(tensors.begin(), tensors.end(), [](const MlxTensor& t) {
+    return t.source_format.encoding != quant::Encoding::kPlain;
+  });
+  if (quantized == tensors.end()) return;
+  log_warn(
+      "{}: is quantised already ({} is {}); what was lost then stays lost, so quantise from the "
+      "original where you can",
+      path, quantized->name, quantized->source_format.name());
 }
 
 void write_file(const fs::path& path, std::string_view text) {
@@ -122,13 +113,13 @@ void quantize(const std::string& source_folder, const std::string& destination,
   const auto source = format::Checkpoint::open(source_folder);
   const model::ModelConfig config = model::parse_model_config(
       source->config(), (fs::path(source_folder) / "config.json").string());
-  refuse_quantized(*source);
   const int cpus = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   ThreadPool pool(options.threads > 0 ? options.threads : cpus);
   // Finds every tensor that running the model takes, as running it would.
   const model::WeightsPlan weights(*source, config, *kernels::make_backend("ref", pool));
   const std::set<std::string> unused(weights.unused().begin(), weights.unused().end());
   const std::vector<MlxTensor> tensors = mlx_tensors(*source, config, unused, recipe);
+  warn_of_quantized(source_folder, tensors);
   const Importance importance =
       options.importance.empty() ? Importance() : Importance::read(options.importance);
   const std::vector<fs::path> kept = kept_files(source_folder);

@@ -13,7 +13,7 @@ struct QuantizeOptions {
   std::optional<int> group;      // inputs that share a scale and a bias: 32, 64 or 128; or 64
   int threads = 0;               // 0: one for each CPU
   std::string recipe = "mixed";  // the name of a built-in one, or a file (convert/recipe.h)
-  std::string importance;        // path of a file from `flashmoe imatrix`; empty: none
+  std::string importance{};      // path of a file from `flashmoe imatrix`; empty: none
 };
 
 // Reads the model in folder `source` and writes folder `destination`: weights and config.json as
@@ -23,8 +23,9 @@ struct QuantizeOptions {
 // thread.
 //
 // The destination appears whole or not at all; it must not be there before, or be an empty folder.
-// Throws Error: kUsage for the destination and options, kUnsupported for a source that is quantised
-// already, kIo with what is missing when the disk has no room, kCancelled after a stop signal.
+// Throws Error: kUsage for the destination and options, kUnsupported for a source in another
+// format than F32, F16, BF16 and MLX's affine one (of that a warning is logged), kIo with what is
+// missing when the disk has no room, kCancelled after a stop signal.
 void quantize(const std::string& source, const std::string& destination,
               const QuantizeOptions& options);
 

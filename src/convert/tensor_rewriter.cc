@@ -143,17 +143,25 @@ void TensorRewriter::convert(const MlxTensor& tensor, int64_t first, int64_t row
   const int64_t cols = tensor.cols();
   const auto sources = static_cast<int64_t>(tensor.sources.size());
   const int64_t source_rows = tensor.rows() / sources;
-  const size_t row_bytes = static_cast<size_t>(cols) * quant::dtype_bytes(tensor.dtype);
+  const size_t row_bytes = tensor.source_format.code_bytes(cols);
+  const size_t scale_bytes = tensor.source_format.scale_bytes(cols);
   const int64_t member_rows = tensor.rows() / (tensor.shape.size() == 3 ? tensor.shape[0] : 1);
-  std::vector<std::byte> raw;
+  std::vector<std::byte> raw, scales, biases;
   std::vector<float> row(static_cast<size_t>(cols));
+  const auto read = [&](const format::Extent& extent, int64_t at, int64_t count, size_t each,
+                        std::vector<std::byte>* out) {
+    if (each == 0) return;
+    out->resize(static_cast<size_t>(count) * each);
+    files_[static_cast<size_t>(extent.file)].read_exact(
+        extent.offset + static_cast<uint64_t>(at) * each, out->size(), out->data());
+  };
   for (const int64_t end = first + rows; first < end;) {
     const format::Extent& source = tensor.sources[static_cast<size_t>(first / source_rows)];
     const int64_t at = first % source_rows;
     const int64_t count = std::min(end - first, source_rows - at);
-    raw.resize(static_cast<size_t>(count) * row_bytes);
-    const io::File& file = files_[static_cast<size_t>(source.file)];
-    file.read_exact(source.offset + static_cast<uint64_t>(at) * row_bytes, raw.size(), raw.data());
+    read(source, at, count, row_bytes, &raw);
+    read(tensor.source_scales, at, count, scale_bytes, &scales);
+    read(tensor.source_biases, at, count, scale_bytes, &biases);
     first += count;
     if (tensor.format.encoding == quant::Encoding::kPlain) {
       if (tensor.add_one) {
@@ -166,11 +174,14 @@ void TensorRewriter::convert(const MlxTensor& tensor, int64_t first, int64_t row
     }
     for (int64_t i = 0; i < count; ++i) {
       const size_t offset = static_cast<size_t>(i) * row_bytes;
-      quant::widen(tensor.dtype, cols, raw.data() + offset, row.data());
+      const size_t scales_at = static_cast<size_t>(i) * scale_bytes;
+      quant::decode_row(tensor.source_format, cols, raw.data() + offset, scales.data() + scales_at,
+                        biases.data() + scales_at, row.data());
       if (!std::all_of(row.begin(), row.end(), [](float w) { return std::isfinite(w); })) {
         throw_error(ErrorCode::kCorrupt,
-                    "{}: a row of {} at byte {} holds values that are not finite", file.path(),
-                    tensor.name, source.offset + static_cast<uint64_t>(at) * row_bytes + offset);
+                    "{}: a row of {} at byte {} holds values that are not finite",
+                    files_[static_cast<size_t>(source.file)].path(), tensor.name,
+                    source.offset + static_cast<uint64_t>(at) * row_bytes + offset);
       }
       if (fitters.empty()) {
         quant::encode_row(tensor.format, cols, row.data(), parts.codes, parts.scales, parts.biases);

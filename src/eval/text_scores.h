@@ -34,8 +34,8 @@ struct TextScores {
 struct TextOptions {
   int64_t window = 2048;  // at most the engines' context
   int64_t stride = 0;     // 0: the window
-  std::function<void(int64_t done_tokens)> progress;
-  StopCheck stop;
+  std::function<void(int64_t done_tokens)> progress{};
+  StopCheck stop{};
 };
 
 // ln of the softmax of logits [n], for two models and one token: what scores are made of. Sums are

@@ -103,10 +103,20 @@ TEST_F(QuantizeRefusalTest, BadPlaces) {
   EXPECT_EQ(entries(temp_.path()), 0u);
 }
 
-TEST_F(QuantizeRefusalTest, AQuantisedModel) {
+TEST_F(QuantizeRefusalTest, AQuantisedModelIsOnlyWarnedOf) {
   const std::string source = golden_models() / "mlx_qwen3_moe_4bit_bf16";
-  expect_failure(flashmoe({"quantize", source, temp_.file("out")}), {source, "quantised already"});
-  EXPECT_EQ(entries(temp_.path()), 0u);
+  const Outcome outcome = flashmoe({"quantize", source, temp_.file("out")});
+  EXPECT_EQ(outcome.exit_code, 0) << outcome;
+  EXPECT_NE(outcome.err.find("quantised already"), std::string::npos) << outcome;
+}
+
+TEST_F(QuantizeRefusalTest, RecipesAreFoundAndPrinted) {
+  expect_usage_error(flashmoe({"quantize", source_, temp_.file("out"), "--recipe", "nouvelle"}),
+                     {"nouvelle", "minmax"});
+  const Outcome outcome = flashmoe({"quantize", "--print-recipe", "--bits", "2"});
+  ASSERT_EQ(outcome.exit_code, 0) << outcome;
+  const std::string path = temp_.write("recipe.json", "// mine\n" + outcome.out);
+  EXPECT_EQ(flashmoe({"quantize", source_, temp_.file("out"), "--recipe", path}).exit_code, 0);
 }
 
 }  // namespace

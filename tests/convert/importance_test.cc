@@ -81,7 +81,9 @@ TEST(ImportanceTest, IsTheMeanOfWhatGoesBy) {
         for (const auto& row : rows) sum += double{row[i]} * row[j];
         const double mean = sum / static_cast<double>(rows.size());
         EXPECT_NEAR(s.moments[i * n + j], mean, 1e-5 * (1 + std::fabs(mean)));
-        if (i == j) EXPECT_NEAR(s.squares[i], mean, 1e-5 * (1 + mean));
+        if (i == j) {
+          EXPECT_NEAR(s.squares[i], mean, 1e-5 * (1 + mean));
+        }
       }
     }
   };

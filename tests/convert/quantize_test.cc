@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 
 #include <csignal>
+#include <cstring>
 #include <filesystem>
 #include <limits>
 #include <map>
@@ -19,6 +20,7 @@
 #include "io/file.h"
 #include "kernels/make_backend.h"
 #include "model/weights.h"
+#include "quant/decode.h"
 #include "quant/encode.h"
 #include "quant/fit.h"
 #include "tests/base/temp_folder.h"
@@ -336,18 +338,44 @@ TEST_F(QuantizeTest, RefusesBadOptions) {
   EXPECT_EQ(failure({4, 64, -1}), ErrorCode::kUsage);
 }
 
-TEST_F(QuantizeTest, RefusesQuantisedSources) {
-  const std::string original = folder_.file("original");
-  ModelFolder(Family::kQwen3Next, Layout::kSplit, DType::kBf16, {}).write(original);
-  quantize(original, source(), {});
-  EXPECT_EQ(failure(), ErrorCode::kUnsupported);
-  EXPECT_NE(message_.find("quantised already"), std::string::npos) << message_;
-  json config = json::parse(folder_.read("source/config.json"));
-  config.erase("quantization");
-  config.erase("quantization_config");
-  folder_.write("source/config.json", config.dump());
-  EXPECT_EQ(failure(), ErrorCode::kUnsupported);
-  EXPECT_NE(message_.find("quantised already"), std::string::npos) << message_;
+TEST_F(QuantizeTest, QuantisedSourcesAreDecodedWithAWarning) {
+  const ModelFolder model(Family::kQwen3Next, Layout::kSplit, DType::kBf16, {});
+  model.write(folder_.file("original"));
+  quantize(folder_.file("original"), source(), plain(8, 32, 1));
+  set_log_level(LogLevel::kWarn);
+  testing::internal::CaptureStderr();
+  quantize(source(), destination(), plain(4, 64, 2));
+  const std::string warning = testing::internal::GetCapturedStderr();
+  EXPECT_NE(warning.find("quantised already"), std::string::npos) << warning;
+
+  const auto before = format::Checkpoint::open(source()),
+             after = format::Checkpoint::open(destination());
+  EXPECT_EQ(before->tensors().size(), after->tensors().size());
+  for (const std::string path :
+       {"model.embed_tokens", "model.layers.1.mlp.switch_mlp.up_proj", "model.layers.0.mlp.gate"}) {
+    const auto from = before->find_matrix(path), to = after->find_matrix(path);
+    ASSERT_TRUE(from && to);
+    EXPECT_EQ(to->format.bits, path.ends_with(".gate") ? 8 : 4);
+    const auto codes = read(*before, from->codes), scales = read(*before, from->scales),
+               biases = read(*before, from->biases), result = read(*after, to->codes);
+    std::vector<float> row(static_cast<size_t>(from->cols));
+    std::vector<std::byte> expected(to->format.code_bytes(from->cols)),
+        parts(2 * to->format.scale_bytes(from->cols));
+    for (size_t r = 0; r < static_cast<size_t>(from->count * from->rows); ++r) {
+      const size_t at = r * from->format.scale_bytes(from->cols);
+      quant::decode_row(from->format, from->cols,
+                        codes.data() + r * from->format.code_bytes(from->cols), scales.data() + at,
+                        biases.data() + at, row.data());
+      quant::encode_row(to->format, from->cols, row.data(), expected.data(), parts.data(),
+                        parts.data() + parts.size() / 2);
+      EXPECT_EQ(std::memcmp(expected.data(), result.data() + r * expected.size(), expected.size()),
+                0);
+    }
+  }
+  const model::ModelConfig config = model::parse_model_config(after->config(), "");
+  ThreadPool pool(1);
+  EXPECT_TRUE(
+      model::WeightsPlan(*after, config, *kernels::make_backend("ref", pool)).unused().empty());
 }
 
 TEST_F(QuantizeTest, RefusesIncompleteAndUnknownSources) {
