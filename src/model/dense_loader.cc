@@ -68,7 +68,7 @@ struct RowParts {
 };
 
 // The runs' n rows of a matrix that is stored in rows, one after the other.
-kernels::FileMatrix read_rows(std::span<const io::File> files, const format::MatrixInfo& source,
+kernels::FileMatrix read_rows(const format::ContentReader& files, const format::MatrixInfo& source,
                               const std::vector<RowRun>& runs, int64_t n, std::byte* to) {
   const quant::Format& format = source.format;
   const int64_t cols = source.cols;
@@ -85,8 +85,8 @@ kernels::FileMatrix read_rows(std::span<const io::File> files, const format::Mat
 }
 
 // All of a matrix in another storage.
-kernels::FileMatrix read_stored(std::span<const io::File> files, const format::MatrixInfo& source,
-                                std::byte* to) {
+kernels::FileMatrix read_stored(const format::ContentReader& files,
+                                const format::MatrixInfo& source, std::byte* to) {
   kernels::FileMatrix matrix;
   matrix.format = source.format;
   matrix.rows = source.rows;
@@ -95,7 +95,7 @@ kernels::FileMatrix read_stored(std::span<const io::File> files, const format::M
   const auto read = [&](const format::Extent& part) -> const std::byte* {
     if (part.bytes == 0) return nullptr;
     std::byte* place = to;
-    files[static_cast<size_t>(part.file)].read_exact(part.offset, part.bytes, place);
+    files.read(part, place);
     to += part.bytes;
     return place;
   };
