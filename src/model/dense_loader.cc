@@ -107,8 +107,7 @@ kernels::FileMatrix read_stored(const format::ContentReader& files,
   std::vector<int32_t> order(static_cast<size_t>(matrix.cols));
   if (!quant::sort_inputs(matrix.group_of_input, matrix.cols, matrix.storage.group, order.data())) {
     throw_error(ErrorCode::kCorrupt,
-                "{}: tensor {}: the groups of its inputs do not have {} inputs each",
-                files[static_cast<size_t>(source.group_of_input.file)].path(), source.name,
+                "tensor '{}': the groups of its inputs do not have {} inputs each", source.name,
                 matrix.storage.group);
   }
   return matrix;
