@@ -26,6 +26,7 @@ struct ExpertMap;
 struct RoutingShape;
 }  // namespace experts
 namespace engine {
+struct EngineAccess;
 struct ExpertPlace;
 struct Workload;
 }  // namespace engine
@@ -54,8 +55,9 @@ struct EngineOptions {
   std::optional<KvType> kv;   // storage of keys and values; default: f32 when exact, else f16
   int experts_per_token = 0;  // 0: as trained; fewer is faster, and lossy
   int max_sequences = 1;      // sessions whose state must fit at once
-  bool look_ahead = false;    // guess the next layer's experts and read them on an idle disk
-  bool checksums = false;     // check whatever is read of a packed store; others are refused
+  uint64_t prefix_cache_bytes = 0;  // of the memory, for states of prompts to go back to
+  bool look_ahead = false;          // guess the next layer's experts and read them on an idle disk
+  bool checksums = false;           // check whatever is read of a packed store; others are refused
   // Called while loading, several times a second; what it throws ends the loading.
   std::function<void(uint64_t done_bytes, uint64_t total_bytes)> progress;
 };
@@ -67,9 +69,10 @@ struct MemoryPlan {
   uint64_t state = 0;    // key-value pages and recurrent states of all sequences at full context
   uint64_t staging = 0;  // buffers that experts are read into
   uint64_t scratch = 0;  // activations of one step
-  uint64_t process = 0;  // the program itself, its index and tokenizer
-  uint64_t cache = 0;    // resident experts: what is left, or all of them
-  uint64_t minimum = 0;  // the smallest budget that is accepted
+  uint64_t prefix_cache = 0;   // states of prompts to go back to
+  uint64_t process = 0;        // the program itself, its index and tokenizer
+  uint64_t cache = 0;          // resident experts: what is left, or all of them
+  uint64_t minimum = 0;        // the smallest budget that is accepted
   uint64_t all_experts = 0;    // cache bytes that would hold every expert
   uint64_t token_experts = 0;  // cache bytes of the experts that one token visits
   int staging_buffers = 0;
@@ -142,6 +145,7 @@ class Engine {
 
  private:
   friend class Session;
+  friend struct engine::EngineAccess;
   std::unique_ptr<Parts> parts_;
 };
 
@@ -155,6 +159,7 @@ class SessionSnapshot {
 
  private:
   friend class Session;
+  friend struct engine::EngineAccess;
   struct Parts;
   explicit SessionSnapshot(std::unique_ptr<Parts> parts);
   std::unique_ptr<Parts> parts_;
@@ -173,7 +178,8 @@ class Session {
 
   const Engine& engine() const { return engine_; }
   const std::vector<int32_t>& tokens() const;
-  std::span<const float> logits() const;  // [vocab] after the last token
+  std::span<const float> logits() const;  // [vocab] after the last token, if has_logits()
+  bool has_logits() const;                // whether the step that ran it was asked for them
 
   SessionSnapshot snapshot() const;
   void restore(const SessionSnapshot& snapshot);  // of a session on the same engine
@@ -181,6 +187,7 @@ class Session {
 
  private:
   friend class Engine;
+  friend struct engine::EngineAccess;
   struct Parts;
   Engine& engine_;
   std::unique_ptr<Parts> parts_;

@@ -12,6 +12,7 @@ namespace flashmoe::engine {
 namespace {
 
 constexpr int64_t kResidentRows = 128;
+constexpr int64_t kSnapshotEvery = 4096;  // tokens of a prompt
 
 int64_t rows_beside_answers(const Engine& engine, const BatcherOptions& options) {
   if (options.rows_beside_answers > 0) return options.rows_beside_answers;
@@ -19,11 +20,23 @@ int64_t rows_beside_answers(const Engine& engine, const BatcherOptions& options)
   return resident ? std::min(kResidentRows, engine.chunk()) : engine.chunk();
 }
 
+// Where a prompt is cut to keep its state, ascending.
+std::vector<int64_t> cut_points(std::vector<int64_t> points, int64_t tokens) {
+  if (points.empty()) points.push_back(tokens);
+  for (int64_t at = kSnapshotEvery; at < tokens; at += kSnapshotEvery) points.push_back(at);
+  std::sort(points.begin(), points.end());
+  points.erase(std::unique(points.begin(), points.end()), points.end());
+  std::erase_if(points, [&](int64_t at) { return at < 1 || at > tokens; });
+  return points;
+}
+
 }  // namespace
 
 struct Batcher::Sequence {
   Sequence(const Engine& engine, Request request, std::shared_ptr<Listener> told)
-      : answer(engine, request.prompt, std::move(request.options), std::move(request.constraint)),
+      : cuts(cut_points(std::move(request.snapshot_points),
+                        static_cast<int64_t>(request.prompt.size()))),
+        answer(engine, request.prompt, std::move(request.options), std::move(request.constraint)),
         tokens(std::move(request.prompt)),
         listener(std::move(told)) {
     generation.prompt_tokens = static_cast<int64_t>(tokens.size());
@@ -31,8 +44,15 @@ struct Batcher::Sequence {
 
   int64_t run_tokens() const { return static_cast<int64_t>(session->tokens().size()); }
   bool prompting() const { return run_tokens() < generation.prompt_tokens; }
+  bool at_cut() const { return std::binary_search(cuts.begin(), cuts.end(), run_tokens()); }
+  // Rows of the prompt up to the next cut, or its end.
+  int64_t rows_to_cut() const {
+    const auto next = std::upper_bound(cuts.begin(), cuts.end(), run_tokens());
+    return (next == cuts.end() ? generation.prompt_tokens : *next) - run_tokens();
+  }
 
   RequestId id = 0;
+  std::vector<int64_t> cuts;
   Answer answer;
   std::vector<int32_t> tokens;  // the prompt and the answer so far
   std::shared_ptr<Listener> listener;
@@ -42,6 +62,7 @@ struct Batcher::Sequence {
   double first_token_s = 0;  // when it came; as all of these on the Batcher's clock
   Generation generation;
   std::unique_ptr<Session> session;
+  std::unique_ptr<PrefixCache::Load> load;  // while the session is filled from disk
 };
 
 Batcher::Batcher(Engine& engine, const BatcherOptions& options)
@@ -53,6 +74,9 @@ Batcher::Batcher(Engine& engine, const BatcherOptions& options)
   stats_.places = engine.max_sequences();
   stats_.engine = engine.stats();
   publish_map();
+  if (engine.plan().prefix_cache > 0 || !options.cache_dir.empty()) {
+    prefixes_ = std::make_unique<PrefixCache>(engine, options.cache_dir, options.cache_dir_bytes);
+  }
   thread_ = std::thread([this] { work(); });
 }
 
@@ -91,6 +115,7 @@ RequestId Batcher::submit(Request request, std::shared_ptr<Listener> listener) {
   ++stats_.accepted;
   const RequestId id = sequence->id;
   queue_.push_back(std::move(sequence));
+  news_ = true;
   wake_.notify_all();
   return id;
 }
@@ -100,6 +125,13 @@ void Batcher::cancel(RequestId id) {
   const auto it = live_.find(id);
   if (it == live_.end()) return;
   it->second->cancelled = true;
+  news_ = true;
+  wake_.notify_all();
+}
+
+void Batcher::wake() {
+  const std::lock_guard lock(mutex_);
+  news_ = true;
   wake_.notify_all();
 }
 
@@ -113,12 +145,13 @@ BatcherStats Batcher::stats() const {
   stats.disk_bytes_s = disk_rate_.per_second(stats.uptime_s);
   stats.expert_hits_s = hit_rate_.per_second(stats.uptime_s);
   stats.expert_misses_s = miss_rate_.per_second(stats.uptime_s);
+  if (prefixes_ != nullptr) stats.prefix_disk = prefixes_->disk_stats();
   return stats;
 }
 
 std::shared_ptr<const experts::ExpertMap> Batcher::expert_map() {
   const std::lock_guard lock(mutex_);
-  map_wanted_ = true;
+  map_wanted_ = news_ = true;
   wake_.notify_all();
   return map_;
 }
@@ -130,6 +163,7 @@ void Batcher::shutdown(bool drain) {
     if (!drain) {
       for (const auto& [id, sequence] : live_) sequence->cancelled = true;
     }
+    news_ = true;
     wake_.notify_all();
   }
   const std::lock_guard join_lock(join_mutex_);
@@ -140,9 +174,12 @@ void Batcher::shutdown(bool drain) {
 
 void Batcher::work() noexcept {
   while (wait_for_work()) {
-    admit();
+    finish_loads();
     drop_cancelled();
-    if (!running_.empty()) step();
+    admit();
+    const bool can_step = std::any_of(running_.begin(), running_.end(),
+                                      [](const SequencePtr& s) { return s->load == nullptr; });
+    if (can_step) step();
   }
 }
 
@@ -151,8 +188,14 @@ bool Batcher::wait_for_work() {
   {
     std::unique_lock lock(mutex_);
     if (running_.empty()) stats_.prompting = stats_.answering = 0;
-    wake_.wait(lock,
-               [&] { return closed_ || map_wanted_ || !queue_.empty() || !running_.empty(); });
+    const bool can_step = std::any_of(running_.begin(), running_.end(),
+                                      [](const SequencePtr& s) { return s->load == nullptr; });
+    const bool has_place = running_.size() < static_cast<size_t>(engine_.max_sequences());
+    wake_.wait(lock, [&] {
+      return news_ || can_step || (has_place && !queue_.empty()) ||
+             (closed_ && queue_.empty() && running_.empty());
+    });
+    news_ = false;
     wanted = std::exchange(map_wanted_, false);
     if (closed_ && queue_.empty() && running_.empty()) return false;
   }
@@ -198,6 +241,7 @@ void Batcher::admit() {
     }
   }
   for (SequencePtr& sequence : admitted) start(std::move(sequence));
+  sweep();
 }
 
 void Batcher::start(SequencePtr owned) {
@@ -216,12 +260,44 @@ void Batcher::start(SequencePtr owned) {
     fail(sequence, Error(ErrorCode::kMemory, error.what()));
     return;
   }
-  sequence.listener->on_start(0);
+  find_prefix(sequence);
+}
+
+void Batcher::find_prefix(Sequence& sequence) {
+  if (prefixes_ != nullptr) {
+    sequence.load = prefixes_->restore(*sequence.session, sequence.tokens, [this] { wake(); });
+    if (sequence.load != nullptr) return;
+  }
+  begin(sequence);
+}
+
+void Batcher::begin(Sequence& sequence) {
+  sequence.generation.cached_tokens = sequence.run_tokens();
+  step_cached_ += sequence.run_tokens();
+  sequence.listener->on_start(sequence.run_tokens());
+  if (!sequence.prompting()) next_token(sequence);
+}
+
+void Batcher::finish_loads() {
+  for (const SequencePtr& sequence : running_) {
+    if (sequence->load == nullptr || !sequence->load->arrived) continue;
+    const std::unique_ptr<PrefixCache::Load> load = std::move(sequence->load);
+    prefixes_->finish_load(*sequence->session, *load);
+    if (sequence->cancelled) continue;
+    if (load->outcome.good) {
+      begin(*sequence);
+    } else {
+      find_prefix(*sequence);
+    }
+  }
+  sweep();
 }
 
 void Batcher::drop_cancelled() {
   for (const SequencePtr& sequence : running_) {
-    if (sequence && sequence->cancelled) finish(*sequence, FinishReason::kCancelled);
+    if (sequence->cancelled && sequence->load == nullptr) {
+      finish(*sequence, FinishReason::kCancelled);
+    }
   }
   sweep();
 }
@@ -238,16 +314,15 @@ void Batcher::step() {
     members.push_back(&sequence);
   };
   for (const SequencePtr& sequence : running_) {
-    if (!sequence->prompting()) add(*sequence, 1);
+    if (sequence->load == nullptr && !sequence->prompting()) add(*sequence, 1);
   }
   const int64_t answers = static_cast<int64_t>(items.size());
   const int64_t most = schedule_.prompt_rows(answers);
   int64_t left = most;
   for (const SequencePtr& sequence : running_) {
     if (left == 0) break;
-    if (!sequence->prompting()) continue;
-    const int64_t rows =
-        std::min(left, sequence->generation.prompt_tokens - sequence->run_tokens());
+    if (sequence->load != nullptr || !sequence->prompting()) continue;
+    const int64_t rows = std::min(left, sequence->rows_to_cut());
     add(*sequence, rows);
     left -= rows;
   }
@@ -281,6 +356,7 @@ void Batcher::run_step(std::vector<Engine::StepItem>& items, std::vector<Sequenc
   for (Sequence* sequence : members) {
     if (sequence->cancelled) continue;  // dropped before the next step
     const Generation& generation = sequence->generation;
+    if (prefixes_ != nullptr && sequence->at_cut()) prefixes_->keep(*sequence->session);
     if (sequence->run_tokens() <= generation.prompt_tokens) {
       sequence->listener->on_progress(sequence->run_tokens(), generation.prompt_tokens);
     }
@@ -336,6 +412,7 @@ void Batcher::finish(Sequence& sequence, FinishReason reason) {
   generation.tokens = sequence.answer.tokens();
   generation.finish = reason;
   if (sequence.first_token_s > 0) generation.generate_s = now_s() - sequence.first_token_s;
+  if (prefixes_ != nullptr) prefixes_->keep(*sequence.session);
   const SequencePtr owned =
       take_out(sequence, reason == FinishReason::kCancelled ? &BatcherStats::cancelled
                                                             : &BatcherStats::finished);
@@ -386,11 +463,13 @@ void Batcher::record_step(double begin_s, int64_t answer_rows, int64_t prompt_ro
   stats_.answering = static_cast<int>(running - prompting);
   stats_.prompt_tokens += prompt_rows;
   stats_.generated_tokens += step_generated_;
+  stats_.cached_tokens += step_cached_;
+  if (prefixes_ != nullptr) stats_.prefix = prefixes_->stats();
   stats_.step_answer_rows = answer_rows;
   stats_.step_prompt_rows = prompt_rows;
   stats_.step_s = end_s - begin_s;
   stats_.engine = engine;
-  step_generated_ = 0;
+  step_generated_ = step_cached_ = 0;
 }
 
 void Batcher::publish_map() {

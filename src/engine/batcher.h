@@ -8,18 +8,21 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <vector>
 
 #include "base/error.h"
 #include "engine/batch_schedule.h"
 #include "engine/generate.h"
+#include "engine/prefix_cache.h"
 #include "engine/rate_window.h"
 #include "experts/expert_map.h"
 #include "flashmoe/engine.h"
@@ -34,6 +37,10 @@ struct BatcherOptions {
   // a short slice reads nearly as many experts as a long one, so there it is a whole chunk.
   int64_t rows_beside_answers = 0;
   double prompt_share = 0.5;  // of the time, at most, while answers run
+  // Where states of prompts are kept on disk, if not empty, and how much of them. In memory they
+  // take EngineOptions::prefix_cache_bytes; without these there is no prefix cache.
+  std::string cache_dir;
+  uint64_t cache_dir_bytes = uint64_t{16} << 30;
 };
 
 struct Request {
@@ -41,6 +48,10 @@ struct Request {
   GenerateOptions options;
   // What the answer must keep to, but for its reasoning. It is called on the engine's thread.
   std::unique_ptr<text::TokenConstraint> constraint;
+  // Lengths of the prompt that others may begin with: the end of the system prompt and of each
+  // turn. None: the whole prompt. States are kept there, every few thousand tokens, and where the
+  // answer ends.
+  std::vector<int64_t> snapshot_points;
 };
 
 // What becomes of a request. Called on the engine's thread: every answer waits meanwhile, so return
@@ -76,6 +87,8 @@ struct BatcherStats {
   // A second, over the last RateWindow::kSeconds.
   double prompt_tok_s = 0, generated_tok_s = 0, disk_bytes_s = 0;
   double expert_hits_s = 0, expert_misses_s = 0;
+  PrefixCacheStats prefix;
+  PrefixStoreStats prefix_disk;
   // Of the last step.
   int64_t step_answer_rows = 0, step_prompt_rows = 0;
   double step_s = 0;
@@ -84,7 +97,7 @@ struct BatcherStats {
 
 class Batcher {
  public:
-  // The engine must outlive the Batcher.
+  // The engine must outlive the Batcher. Throws Error when cache_dir cannot be used.
   explicit Batcher(Engine& engine, const BatcherOptions& options = {});
   ~Batcher();  // as shutdown(false)
   Batcher(const Batcher&) = delete;
@@ -115,13 +128,16 @@ class Batcher {
   bool wait_for_work();
   void admit();
   void start(SequencePtr sequence);
+  void find_prefix(Sequence& sequence);
+  void begin(Sequence& sequence);  // its prompt, or what is not cached of it
+  void finish_loads();
   void drop_cancelled();
   void step();
   void run_step(std::vector<Engine::StepItem>& items, std::vector<Sequence*>& members);
   void step_failed(std::vector<Engine::StepItem>& items, std::vector<Sequence*>& members,
                    const Error& error);
   void next_token(Sequence& sequence);
-  // Takes a sequence out; its session is free for the next. Then tells the listener.
+  // Take a sequence out; its session is free for the next. Then they tell the listener.
   void finish(Sequence& sequence, FinishReason reason);
   void fail(Sequence& sequence, const Error& error);
   SequencePtr take_out(Sequence& sequence, int64_t BatcherStats::*counter);
@@ -129,6 +145,7 @@ class Batcher {
   void record_step(double begin_s, int64_t answer_rows, int64_t prompt_rows);
   void publish_map();
   double now_s() const;
+  void wake();
 
   Engine& engine_;
   const BatcherOptions options_;
@@ -139,6 +156,7 @@ class Batcher {
   std::vector<SequencePtr> running_;  // in the order in which prompts take turns
   std::vector<std::unique_ptr<Session>> free_sessions_;
   int64_t step_generated_ = 0;  // tokens, in the step at hand
+  int64_t step_cached_ = 0;     // tokens found since the last step
 
   mutable std::mutex mutex_;  // guards what follows
   std::condition_variable wake_;
@@ -148,9 +166,12 @@ class Batcher {
   bool closed_ = false;  // takes no more requests
   bool abort_ = false;   // ends those that it has
   bool map_wanted_ = false;
+  bool news_ = false;  // for a thread that waits
   std::shared_ptr<const experts::ExpertMap> map_;
   BatcherStats stats_;
   RateWindow prompt_rate_, generated_rate_, disk_rate_, hit_rate_, miss_rate_;
+
+  std::unique_ptr<PrefixCache> prefixes_;  // the engine thread's; its threads call wake()
 
   std::mutex join_mutex_;
   std::thread thread_;

@@ -147,6 +147,8 @@ std::unique_ptr<Engine::Parts> plan_engine(const EngineOptions& options, const O
   p->state_shape = model::StateShape(
       p->config, kv == KvType::kF16 ? kernels::KvType::kF16 : kernels::KvType::kF32);
   p->sequences = options.max_sequences;
+  p->prefix_cache_bytes = options.prefix_cache_bytes;
+  p->arithmetic = options.backend + (exact ? ", float32" : ", int8");
   p->look_ahead = options.look_ahead;
   p->work = make_workload(*p->weights_plan, p->config, p->state_shape);
   PlanInput input{p->config,
@@ -158,6 +160,7 @@ std::unique_ptr<Engine::Parts> plan_engine(const EngineOptions& options, const O
                   p->context,
                   0,
                   p->sequences,
+                  p->prefix_cache_bytes,
                   alignment,
                   p->whole_records};
   p->chunk = options.chunk > 0 ? std::min(options.chunk, p->context) : choose_chunk(input);
@@ -217,7 +220,8 @@ std::unique_ptr<Engine> load_engine(std::unique_ptr<Engine::Parts> p,
   p->weights = p->weights_plan->load(files, *p->backend, progress);
   make_runner(p.get());
   p->pages = std::make_unique<model::PagePool>(
-      p->state_shape.page_bytes(), pool_pages(p->state_shape, p->context, p->sequences));
+      p->state_shape.page_bytes(),
+      pool_pages(p->state_shape, p->context, p->sequences, p->prefix_cache_bytes));
   p->model = std::make_unique<model::Model>(p->config, p->state_shape, *p->weights, *p->backend,
                                             *p->runner, p->rows_at_once);
   return std::make_unique<Engine>(std::move(p));
@@ -313,6 +317,7 @@ void Engine::step(std::span<const StepItem> items, const StopCheck& stop) {
   for (const StepItem& item : items) {
     Session::Parts& session = *item.session->parts_;
     session.tokens.insert(session.tokens.end(), item.tokens.begin(), item.tokens.end());
+    session.has_logits = item.logits;
     end += static_cast<int32_t>(item.tokens.size());
     if (!item.logits) continue;
     rows.push_back(end - 1);

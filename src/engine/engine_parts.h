@@ -25,6 +25,8 @@ struct Engine::Parts {
   int64_t chunk = 0;
   int64_t rows_at_once = 0;  // of the largest step
   int sequences = 0;         // whose states must fit at once
+  uint64_t prefix_cache_bytes = 0;
+  std::string arithmetic;  // names what the backend computes
   bool look_ahead = false;
   bool checksums = false;
   MemoryPlan plan;
@@ -59,15 +61,23 @@ struct Session::Parts {
   model::State state;
   std::vector<int32_t> tokens;
   std::vector<float> logits;  // [vocab]
+  bool has_logits = false;    // they are those after the last token
 };
 
 struct SessionSnapshot::Parts {
   model::Snapshot state;
   std::vector<int32_t> tokens;
-  std::vector<float> logits;
+  std::vector<float> logits;  // [vocab], or empty
 };
 
 namespace engine {
+
+// For those in engine/ who deal with what sessions are made of.
+struct EngineAccess {
+  static const Engine::Parts& parts(const Engine& engine) { return *engine.parts_; }
+  static Session::Parts& parts(Session& session) { return *session.parts_; }
+  static const SessionSnapshot::Parts& parts(const SessionSnapshot& s) { return *s.parts_; }
+};
 
 // What tests put in an engine's way; each is left out when empty.
 struct OpenHooks {

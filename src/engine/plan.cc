@@ -42,9 +42,11 @@ std::string enough(uint64_t bytes) {
 
 }  // namespace
 
-int pool_pages(const model::StateShape& state, int64_t context, int sequences) {
+int pool_pages(const model::StateShape& state, int64_t context, int sequences,
+               uint64_t prefix_cache_bytes) {
   const int pages = state.pages_for(context);
-  return pages == 0 ? 0 : (pages + 1) * sequences;
+  if (pages == 0) return 0;
+  return (pages + 1) * sequences + static_cast<int>(prefix_cache_bytes / state.page_bytes());
 }
 
 MemoryPlan make_plan(const PlanInput& in) {
@@ -62,16 +64,17 @@ MemoryPlan make_plan(const PlanInput& in) {
   plan.budget = in.budget_bytes;
   plan.process = in.process_bytes;
   plan.dense = in.weights.prepared_bytes();
-  plan.state = static_cast<uint64_t>(pool_pages(in.state, in.context, in.sequences)) *
+  plan.state = static_cast<uint64_t>(pool_pages(in.state, in.context, in.sequences, 0)) *
                    in.state.page_bytes() +
                static_cast<uint64_t>(in.sequences) * 2 * in.state.recurrent_bytes();
+  plan.prefix_cache = in.prefix_cache_bytes;
   plan.scratch = scratch_bytes(in);
 
   // One layer's experts are the least that a step needs resident at once.
   constexpr int kLeastBuffers = 2;
   const uint64_t buffer =
       experts::ExpertLoader::buffer_bytes(index, in.alignment, in.whole_records);
-  const uint64_t fixed = plan.process + plan.dense + plan.state + plan.scratch;
+  const uint64_t fixed = plan.process + plan.dense + plan.state + plan.prefix_cache + plan.scratch;
   plan.minimum = fixed + std::max<uint64_t>(kLeastBuffers * buffer + k * largest_slot,
                                             model::WeightsPlan::kStagingBytes);
   if (plan.budget < plan.minimum) {

@@ -20,13 +20,15 @@ struct PlanInput {
   int64_t context = 0;
   int64_t rows = 0;  // of the largest step
   int sequences = 0;
+  uint64_t prefix_cache_bytes = 0;
   size_t alignment = 1;  // of expert reads
   experts::WholeRecords whole_records = {};
 };
 
 // Pages of the key-value pool: every sequence at full context, and one more for each, to copy a
-// shared page into.
-int pool_pages(const model::StateShape& state, int64_t context, int sequences);
+// shared page into; and what the prefix cache holds.
+int pool_pages(const model::StateShape& state, int64_t context, int sequences,
+               uint64_t prefix_cache_bytes);
 
 // Throws Error kMemory that names the minimum when the budget is below it.
 MemoryPlan make_plan(const PlanInput& input);

@@ -11,16 +11,19 @@ Session::Session(Engine& engine)
     : engine_(engine),
       parts_(new Parts{model::State(engine.parts_->state_shape, *engine.parts_->pages),
                        {},
-                       std::vector<float>(static_cast<size_t>(engine.vocab()))}) {}
+                       std::vector<float>(static_cast<size_t>(engine.vocab())),
+                       false}) {}
 
 Session::~Session() = default;
 
 const std::vector<int32_t>& Session::tokens() const { return parts_->tokens; }
 std::span<const float> Session::logits() const { return parts_->logits; }
+bool Session::has_logits() const { return parts_->has_logits; }
 
 void Session::clear() {
   parts_->state.clear();
   parts_->tokens.clear();
+  parts_->has_logits = false;
 }
 
 void Session::sync(std::span<const int32_t> tokens, const StopCheck& stop) {
@@ -42,13 +45,15 @@ void Session::sync(std::span<const int32_t> tokens, const StopCheck& stop) {
 
 SessionSnapshot Session::snapshot() const {
   return SessionSnapshot(std::unique_ptr<SessionSnapshot::Parts>(
-      new SessionSnapshot::Parts{parts_->state.snapshot(), parts_->tokens, parts_->logits}));
+      new SessionSnapshot::Parts{parts_->state.snapshot(), parts_->tokens,
+                                 has_logits() ? parts_->logits : std::vector<float>()}));
 }
 
 void Session::restore(const SessionSnapshot& snapshot) {
   parts_->state.restore(snapshot.parts_->state);
   parts_->tokens = snapshot.parts_->tokens;
-  parts_->logits = snapshot.parts_->logits;
+  parts_->has_logits = !snapshot.parts_->logits.empty();
+  if (parts_->has_logits) parts_->logits = snapshot.parts_->logits;
 }
 
 SessionSnapshot::SessionSnapshot(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}

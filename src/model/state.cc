@@ -22,6 +22,7 @@ int PagePool::acquire() {
   int page;
   if (!free_.empty()) {
     page = free_.back();
+    pages_[page] = AlignedBuffer(page_bytes_);
     free_.pop_back();
   } else if (static_cast<int>(pages_.size()) < max_pages_) {
     page = static_cast<int>(pages_.size());
@@ -38,7 +39,9 @@ int PagePool::acquire() {
 }
 
 void PagePool::release(int page) {
-  if (--holders_[page] == 0) free_.push_back(page);
+  if (--holders_[page] > 0) return;
+  pages_[page] = AlignedBuffer();
+  free_.push_back(page);
 }
 
 PageList::PageList(const PageList& other) : pool_(other.pool_), pages_(other.pages_) {
@@ -93,6 +96,22 @@ void State::restore(const Snapshot& snapshot) {
   if (current_.bytes() > 0) {
     std::memcpy(current_.data(), snapshot.recurrent_.data(), current_.bytes());
   }
+}
+
+State::Contents State::make_room(int64_t length) {
+  clear();
+  reserve(length);
+  Contents contents;
+  for (int i = 0; i < pages_.size(); ++i) {
+    contents.pages.push_back({pages_.data(i), pages_.page_bytes()});
+  }
+  contents.recurrent = next_.span();
+  return contents;
+}
+
+void State::adopt(int64_t length) {
+  CHECK(length_ == 0 && pages_.size() == shape_.pages_for(length));
+  commit(length);
 }
 
 void State::reserve(int64_t tokens) {

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "base/aligned_buffer.h"
@@ -41,8 +42,8 @@ struct StateShape {
   }
 };
 
-// Counted pages that sequences and snapshots share. Memory is taken as pages are first used, up
-// to max_pages.
+// Counted pages that sequences and snapshots share. A page's memory is taken when it is acquired
+// and given back with its last holder; there are at most max_pages at a time.
 class PagePool {
  public:
   PagePool(size_t page_bytes, int max_pages) : page_bytes_(page_bytes), max_pages_(max_pages) {}
@@ -72,7 +73,9 @@ class PageList {
   ~PageList();
 
   int size() const { return static_cast<int>(pages_.size()); }
+  const std::vector<int>& ids() const { return pages_; }  // in the pool
   std::byte* data(int index) const { return pool_->data(pages_[index]); }
+  size_t page_bytes() const { return pool_->page_bytes(); }
   void append() { pages_.push_back(pool_->acquire()); }
   // Makes the page the list's own, copying its contents if somebody shares it.
   void make_exclusive(int index);
@@ -87,6 +90,8 @@ class PageList {
 class Snapshot {
  public:
   int64_t length() const { return length_; }
+  const PageList& pages() const { return pages_; }  // nobody writes into them while it lives
+  std::span<const std::byte> recurrent() const { return recurrent_.span(); }
 
  private:
   friend class State;
@@ -106,6 +111,17 @@ class State {
   void clear();                               // back to length 0
   Snapshot snapshot() const;
   void restore(const Snapshot& snapshot);
+
+  // For contents from elsewhere: clears the state, and gives the memory in which those of `length`
+  // positions belong. It stays where it is until `adopt`, which makes them valid.
+  struct Contents {
+    std::vector<std::span<std::byte>> pages;
+    std::span<std::byte> recurrent;
+  };
+  Contents make_room(int64_t length);
+  void adopt(int64_t length);
+  const PageList& page_list() const { return pages_; }
+  size_t recurrent_bytes() const { return current_.bytes(); }
 
   // Makes room for `tokens` more positions; Error kMemory when the pool has no more pages.
   void reserve(int64_t tokens);

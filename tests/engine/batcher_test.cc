@@ -37,7 +37,7 @@ struct Question {
   std::unique_ptr<text::TokenConstraint> constraint() const {
     return pairs > 0 ? std::make_unique<ToyConstraint>(pairs, kIds) : nullptr;
   }
-  Request request() const { return {prompt, options, constraint()}; }
+  Request request() const { return {prompt, options, constraint(), {}}; }
 };
 
 Question random_question(std::mt19937& random) {

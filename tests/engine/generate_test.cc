@@ -25,7 +25,8 @@ class GenerateTest : public testing::Test {
   Generation run(const StopCheck& stop = {}) {
     Session session(*engine_);
     return generate(
-        session, prompt_, options_, [&](const TokenEvent& event) { sink_.push_back(event.token); }, stop);
+        session, prompt_, options_, [&](const TokenEvent& event) { sink_.push_back(event.token); },
+        stop);
   }
 
   const std::string kFolder =
