@@ -25,7 +25,7 @@ class LocalModel final : public chat::Api {
  public:
   explicit LocalModel(const ModelOptions& options)
       : folder_(model_folder(options.model)),
-        text_(folder_),
+        text_(folder_, options.template_path),
         engine_(open_engine(options, folder_)),
         batcher_(*engine_),
         api_(*engine_, text_, batcher_,

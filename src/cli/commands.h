@@ -14,7 +14,8 @@ namespace flashmoe::cli {
 
 // What every command takes that runs a model.
 struct ModelOptions {
-  std::string model;  // empty: the embedded one
+  std::string model;          // empty: the embedded one
+  std::string template_path;  // a chat template in place of the model's; of commands that take text
   EngineOptions engine;
 };
 

@@ -79,6 +79,7 @@ void add_run(CLI::App& app, RunOptions* o) {
   app.add_option("--seed", o->seed, "Equal seeds give equal answers (default: random)")
       ->check(whole_number())
       ->group(kSampling);
+  add_template_option(app, &o->model);
   add_model_options(app, &o->model);
   app.add_flag("--timing", o->timing, "Afterwards, say where the time went, on standard error");
   app.add_flag("--experts-report", o->experts_report,

@@ -12,6 +12,8 @@ namespace flashmoe::cli {
 // number there is.
 CLI::Validator whole_number();
 
+// Of the commands that hold conversations.
+void add_template_option(CLI::App& app, ModelOptions* options);
 // The options of every command that runs a model, but for the model itself.
 void add_model_options(CLI::App& app, ModelOptions* options);
 

@@ -46,6 +46,7 @@ CLI::App* add_chat(CLI::App& parent, ChatOptions* o) {
       ->group(kSampling);
   app.add_option("--seed", o->settings["seed"], "Equal seeds give equal answers (default: random)")
       ->group(kSampling);
+  add_template_option(app, &o->model);
   add_model_options(app, &o->model);
   return &app;
 }

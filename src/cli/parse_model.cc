@@ -34,6 +34,12 @@ CLI::Validator whole_number() {
   return {check, ""};
 }
 
+void add_template_option(CLI::App& app, ModelOptions* o) {
+  app.add_option("--template", o->template_path,
+                 "A Jinja chat template in place of the model's own")
+      ->type_name("FILE");
+}
+
 void add_model_options(CLI::App& app, ModelOptions* o) {
   static const std::map<std::string, IoMode> kIo{{"auto", IoMode::kAuto},
                                                  {"uring", IoMode::kUring},

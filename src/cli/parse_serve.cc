@@ -67,6 +67,7 @@ CLI::App* add_serve(CLI::App& program, ServeOptions* o) {
       ->check(CLI::NonNegativeNumber);
   o->model.engine.max_sequences = 4;
   o->model.engine.prefix_cache_bytes = uint64_t{256} << 20;
+  add_template_option(app, &o->model);
   add_model_options(app, &o->model);
   return &app;
 }

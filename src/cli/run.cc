@@ -145,7 +145,8 @@ int run(const RunOptions& o) {
 
   const auto start = std::chrono::steady_clock::now();
   const std::string folder = model_folder(request.model);
-  const engine::TextModel text(folder);
+  const engine::TextModel text(folder, o.model.template_path);
+  for (const std::string& note : text.notes()) log_info("note: {}", note);
   engine::GenerateOptions options;
   options.max_tokens = o.tokens;
   options.sampling = sampling_options(o, text.sampling());

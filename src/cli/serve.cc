@@ -36,7 +36,8 @@ bool is_local(const std::string& host) {
 int serve(const ServeOptions& o) {
   install_stop_signal();
   const std::string folder = model_folder(o.model.model);
-  const engine::TextModel text(folder);
+  const engine::TextModel text(folder, o.model.template_path);
+  for (const std::string& note : text.notes()) log_info("note: {}", note);
   const std::unique_ptr<Engine> engine = open_engine(o.model, folder);
 
   engine::BatcherOptions batching;

@@ -28,11 +28,15 @@
 #include "convert/unfinished_store.h"
 #include "format/checkpoint.h"
 #include "format/content_reader.h"
+#include "format/flash_moe_folder.h"
+#include "format/gguf_checkpoint.h"
+#include "format/gguf_header.h"
 #include "format/input_file.h"
-#include "format/store_manifest.h"
+#include "format/store.h"
 #include "io/output_file.h"
 #include "kernels/make_backend.h"
-#include "model/config.h"
+#include "model/checkpoint_config.h"
+#include "model/gguf_config.h"
 #include "model/weights.h"
 
 namespace flashmoe::convert {
@@ -55,15 +59,21 @@ struct Companion {
   std::string text;
 };
 
+bool is_gguf(const format::Checkpoint& source) { return model::has_gguf_config(source); }
+
 std::vector<Companion> find_companions(const format::Checkpoint& source) {
   std::vector<Companion> companions;
-  for (const fs::path& file : kept_files(source.path())) {
+  const fs::path folder = format::flash_moe_folder(source.path());
+  for (const fs::path& file : kept_files(folder.string())) {
     companions.push_back({file.filename().string(), file, ""});
   }
-  const fs::path config = fs::path(source.path()) / "config.json";
   std::error_code ignored;
-  if (fs::exists(config, ignored)) {
-    companions.push_back({"config.json", config, ""});
+  if (is_gguf(source)) {
+    const std::string metadata =
+        format::is_gguf(source.path()) ? source.path() : format::store_text_source(source.path());
+    companions.push_back({format::kStoreMetadataName, "", format::gguf_without_tensors(metadata)});
+  } else if (fs::exists(folder / "config.json", ignored)) {
+    companions.push_back({"config.json", folder / "config.json", ""});
   } else {
     companions.push_back({"config.json", "", source.config().dump(2) + "\n"});
   }
@@ -254,8 +264,7 @@ void write_companions(const std::vector<Companion>& companions, const fs::path& 
 PackReport pack(const std::string& source_path, const std::string& destination, int threads) {
   const auto source = format::Checkpoint::open(source_path);
   for (const std::string& note : source->notes()) log_info("note: {}", note);
-  const model::ModelConfig config =
-      model::parse_model_config(source->config(), source->path() + "/config.json");
+  const model::ModelConfig config = model::read_model_config(*source);
   PackLayout layout;
   {
     // Finds every tensor that running the model takes, as running it would.
@@ -264,7 +273,7 @@ PackReport pack(const std::string& source_path, const std::string& destination, 
     const model::WeightsPlan weights(*source, config, *backend);
     layout = plan_pack(*source, weights.expert_index());
   }
-  layout.manifest.convention = "safetensors";
+  layout.manifest.convention = is_gguf(*source) ? format::kStoreGguf : format::kStoreSafetensors;
   const std::vector<Companion> companions = find_companions(*source);
   UnfinishedStore store(destination, fingerprint(*source, layout.manifest, companions));
   if (store.was_finished()) {

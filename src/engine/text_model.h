@@ -26,8 +26,8 @@ std::optional<text::ModelChatTemplate> read_chat_template(const std::string& mod
 class TextModel {
  public:
   // `model` is a folder with tokenizer.json, config.json and usually a chat template, or a GGUF
-  // file. Throws Error.
-  explicit TextModel(const std::string& model);
+  // file. `template_path`, unless it is empty, is a template to take instead. Throws Error.
+  explicit TextModel(const std::string& model, const std::string& template_path = {});
 
   const text::Tokenizer& tokenizer() const { return tokenizer_; }
   // As the model's makers set it; `seed` is 0.
@@ -46,13 +46,19 @@ class TextModel {
   // At most `limit` tokens of reasoning (-1: any number), for models that mark it with <think> and
   // </think>.
   ThinkBudget think_budget(int64_t limit) const;
+  // What the user should know of where this came from.
+  const std::vector<std::string>& notes() const { return notes_; }
 
  private:
-  std::string model_;
+  void fill_gaps();
+
+  std::string model_, template_path_;
+  bool family_template_ = false;
   std::optional<text::GgufText> gguf_;
   text::Tokenizer tokenizer_;
   SamplingOptions sampling_;
   std::vector<int32_t> stop_tokens_;
+  std::vector<std::string> notes_;
 };
 
 }  // namespace flashmoe::engine

@@ -38,6 +38,8 @@ int64_t number(const json& metadata, const char* key, int64_t fallback, const st
   return found->get<int64_t>();
 }
 
+bool is_of_checkpoint(std::string_view key) { return !key.starts_with("tokenizer."); }
+
 class GgufCheckpoint : public Checkpoint {
  public:
   explicit GgufCheckpoint(const std::string& path) {
@@ -69,8 +71,7 @@ class GgufCheckpoint : public Checkpoint {
  private:
   void read_part(int part) {
     const std::string& path = files_[static_cast<size_t>(part)];
-    GgufHeader header = read_gguf_header(
-        path, part, [](std::string_view key) { return !key.starts_with("tokenizer."); });
+    GgufHeader header = read_gguf_header(path, part, is_of_checkpoint);
     const auto count = static_cast<int64_t>(files_.size());
     const int64_t said = number(header.metadata, "split.count", 1, path);
     if (said > 1 && count == 1) {
@@ -116,32 +117,7 @@ class GgufCheckpoint : public Checkpoint {
 
   std::optional<MatrixInfo> resolve_matrix(std::string_view prefix,
                                            std::optional<int64_t> expected_cols) const override {
-    const TensorInfo* tensor = find(std::string(prefix) + ".weight");
-    if (tensor == nullptr) tensor = find(prefix);
-    if (tensor == nullptr) return std::nullopt;
-    const std::vector<int64_t>& shape = tensor->shape;
-    MatrixInfo matrix;
-    matrix.name = prefix;
-    for (size_t i = 0; i + 2 < shape.size(); ++i) matrix.count *= shape[i];
-    // A single row may be written as a vector.
-    matrix.rows = shape.size() > 1 ? shape[shape.size() - 2] : 1;
-    matrix.cols = shape.back();
-    matrix.add_part(&MatrixInfo::codes, *tensor);
-    matrix.format = format_of(*tensor);
-    if (expected_cols && matrix.cols != *expected_cols) {
-      throw_error(ErrorCode::kCorrupt,
-                  "{}: tensor {}: {} [{}] has {} inputs, but the metadata call for {}",
-                  file_of(*tensor), tensor->name, tensor->dtype_name, fmt::join(shape, ", "),
-                  matrix.cols, *expected_cols);
-    }
-    return matrix;
-  }
-
-  quant::Format format_of(const TensorInfo& tensor) const {
-    if (const auto format = gguf_format(tensor.dtype_name)) return *format;
-    throw_error(ErrorCode::kUnsupported,
-                "{}: tensor {}: its type {} is not supported where a matrix is needed",
-                file_of(tensor), tensor.name, tensor.dtype_name);
+    return resolve_gguf_matrix(*this, prefix, expected_cols);
   }
 
   std::vector<std::string> files_;
@@ -150,6 +126,40 @@ class GgufCheckpoint : public Checkpoint {
 };
 
 }  // namespace
+
+std::optional<MatrixInfo> resolve_gguf_matrix(const Checkpoint& checkpoint, std::string_view prefix,
+                                              std::optional<int64_t> expected_cols) {
+  const TensorInfo* tensor = checkpoint.find(std::string(prefix) + ".weight");
+  if (tensor == nullptr) tensor = checkpoint.find(prefix);
+  if (tensor == nullptr) return std::nullopt;
+  const std::string& file = checkpoint.files()[static_cast<size_t>(tensor->extent.file)];
+  const std::vector<int64_t>& shape = tensor->shape;
+  MatrixInfo matrix;
+  matrix.name = prefix;
+  for (size_t i = 0; i + 2 < shape.size(); ++i) matrix.count *= shape[i];
+  // A single row may be written as a vector.
+  matrix.rows = shape.size() > 1 ? shape[shape.size() - 2] : 1;
+  matrix.cols = shape.back();
+  matrix.add_part(&MatrixInfo::codes, *tensor);
+  const auto format = gguf_format(tensor->dtype_name);
+  if (!format) {
+    throw_error(ErrorCode::kUnsupported,
+                "{}: tensor {}: its type {} is not supported where a matrix is needed", file,
+                tensor->name, tensor->dtype_name);
+  }
+  matrix.format = *format;
+  if (expected_cols && matrix.cols != *expected_cols) {
+    throw_error(ErrorCode::kCorrupt,
+                "{}: tensor {}: {} [{}] has {} inputs, but the metadata call for {}", file,
+                tensor->name, tensor->dtype_name, fmt::join(shape, ", "), matrix.cols,
+                *expected_cols);
+  }
+  return matrix;
+}
+
+json read_gguf_metadata(const std::string& path) {
+  return read_gguf_header(path, 0, is_of_checkpoint).metadata;
+}
 
 bool is_gguf(const std::string& path) {
   std::error_code ignored;

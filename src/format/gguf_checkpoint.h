@@ -3,7 +3,9 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 
 #include "format/checkpoint.h"
 
@@ -14,6 +16,12 @@ bool is_gguf(const std::string& path);  // by its extension; a folder is none
 // The first part of the model that the file `path` belongs to, where the names are
 // NAME-00001-of-00005.gguf; else `path`. It has the model's metadata.
 std::string first_gguf_part(const std::string& path);
+
+// Checkpoint::find_matrix for tensors of GGUF's types.
+std::optional<MatrixInfo> resolve_gguf_matrix(const Checkpoint& checkpoint, std::string_view prefix,
+                                              std::optional<int64_t> expected_cols);
+// The metadata that a checkpoint needs: all but the lists of the tokenizer. Throws Error.
+nlohmann::json read_gguf_metadata(const std::string& path);
 
 // `path` may be any part. Checkpoint::config() is the metadata, as an object by key, without the
 // lists of the tokenizer.

@@ -149,6 +149,7 @@ class HeaderParser {
     const uint64_t tensors = count("tensors", kLeastTensorBytes);
     const uint64_t keys = count("keys", kLeastKeyBytes);
     for (uint64_t i = 0; i < keys; ++i) parse_key();
+    header_.metadata_end = cursor_.position();
     const uint64_t alignment = parse_alignment();
     header_.tensors.reserve(tensors);
     for (uint64_t i = 0; i < tensors; ++i) parse_tensor();
@@ -409,6 +410,14 @@ GgufHeader read_gguf_header(const std::string& path, int file, const KeepArray& 
     return read_text(input, offset, bytes);
   };
   return parse_gguf_header(read, input.size(), path, file, keep);
+}
+
+std::string gguf_without_tensors(const std::string& path) {
+  constexpr size_t kCountOffset = 8, kCountBytes = 8;  // of the tensors, behind magic and version
+  const GgufHeader header = read_gguf_header(path, 0, [](std::string_view) { return false; });
+  std::string bytes = read_text(open_input(path), 0, header.metadata_end);
+  bytes.replace(kCountOffset, kCountBytes, kCountBytes, '\0');
+  return bytes;
 }
 
 }  // namespace flashmoe::format

@@ -23,6 +23,7 @@ struct GgufHeader {
   uint32_t version = 0;
   nlohmann::json metadata = nlohmann::json::object();  // by key; strings may be any bytes
   std::vector<TensorInfo> tensors;                     // in the file's order
+  uint64_t metadata_end = 0;                           // where the tensors' descriptions begin
   uint64_t data_offset = 0;
 };
 
@@ -40,5 +41,8 @@ GgufHeader parse_gguf_header(const ReadBytes& read, uint64_t file_bytes, const s
 
 // Opens the file and does it.
 GgufHeader read_gguf_header(const std::string& path, int file, const KeepArray& keep);
+
+// A GGUF file with the metadata of the one at `path` and no tensors.
+std::string gguf_without_tensors(const std::string& path);
 
 }  // namespace flashmoe::format

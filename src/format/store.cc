@@ -10,6 +10,7 @@
 
 #include "base/checksum.h"
 #include "base/error.h"
+#include "format/gguf_checkpoint.h"
 #include "format/input_file.h"
 #include "format/json_file.h"
 #include "format/matrix.h"
@@ -30,21 +31,24 @@ class Store : public Checkpoint {
   explicit Store(const std::string& folder)
       : path_(folder), manifest_(read_store_manifest(folder)) {
     const std::string manifest_path = in_folder(folder, kStoreManifestName);
-    if (manifest_.convention != "safetensors") {
-      throw_error(ErrorCode::kUnsupported,
-                  "{}: its tensors follow the convention {}, not known here", manifest_path,
-                  brief(manifest_.convention));
-    }
     for (const StoreManifest::WeightFile& file : manifest_.weights) {
       files_.push_back(in_folder(folder, file.name));
       check_size(files_.back(), file.records.content_bytes);
     }
-    const std::string config_path = in_folder(folder, "config.json");
-    config_ = read_json_file(config_path);
-    if (!config_.is_object()) {
-      throw_error(ErrorCode::kCorrupt, "{}: is not a JSON object", config_path);
+    if (manifest_.convention == kStoreGguf) {
+      config_ = read_gguf_metadata(in_folder(folder, kStoreMetadataName));
+    } else if (manifest_.convention == kStoreSafetensors) {
+      const std::string config_path = in_folder(folder, "config.json");
+      config_ = read_json_file(config_path);
+      if (!config_.is_object()) {
+        throw_error(ErrorCode::kCorrupt, "{}: is not a JSON object", config_path);
+      }
+      quantization_ = parse_quantization(config_, config_path);
+    } else {
+      throw_error(ErrorCode::kUnsupported,
+                  "{}: its tensors follow the convention {}, not known here", manifest_path,
+                  brief(manifest_.convention));
     }
-    quantization_ = parse_quantization(config_, config_path);
     tensors_ = store_tensors(manifest_, manifest_path);
   }
 
@@ -80,6 +84,9 @@ class Store : public Checkpoint {
  private:
   std::optional<MatrixInfo> resolve_matrix(std::string_view prefix,
                                            std::optional<int64_t> expected_cols) const override {
+    if (manifest_.convention == kStoreGguf) {
+      return resolve_gguf_matrix(*this, prefix, expected_cols);
+    }
     return format::resolve_matrix(*this, quantization_, prefix, expected_cols);
   }
 
@@ -99,7 +106,7 @@ class Store : public Checkpoint {
   std::string path_;
   StoreManifest manifest_;
   nlohmann::json config_;
-  QuantizationConfig quantization_;
+  QuantizationConfig quantization_;  // of config.json
   std::vector<std::string> files_;
   std::vector<TensorInfo> tensors_;  // sorted by name
 };
@@ -109,6 +116,12 @@ class Store : public Checkpoint {
 bool is_store(const std::string& folder) {
   std::error_code ignored;
   return fs::exists(in_folder(folder, kStoreManifestName), ignored);
+}
+
+std::string store_text_source(const std::string& folder) {
+  const std::string metadata = in_folder(folder, kStoreMetadataName);
+  std::error_code ignored;
+  return fs::exists(metadata, ignored) ? metadata : folder;
 }
 
 StoreManifest read_store_manifest(const std::string& folder) {

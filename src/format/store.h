@@ -15,6 +15,9 @@ bool is_store(const std::string& folder);  // whether it has a manifest
 // The manifest, checked against its own checksum. Throws Error kCorrupt.
 StoreManifest read_store_manifest(const std::string& folder);
 
+// Where the tokenizer and the like are: the folder, or the GGUF metadata in it.
+std::string store_text_source(const std::string& folder);
+
 std::unique_ptr<Checkpoint> open_store(const std::string& folder);
 
 }  // namespace flashmoe::format

@@ -15,8 +15,11 @@ namespace flashmoe::format {
 constexpr int kStoreVersion = 1;
 constexpr const char* kStoreManifestName = "store.json";
 constexpr const char* kStoreChecksumName = "store.xxh3";  // of store.json: 16 digits and a newline
-constexpr uint64_t kMaxStoreExperts = uint64_t{1} << 16;  // of one layer
-constexpr uint64_t kMaxStoreTensors = uint64_t{1} << 23;  // of a model, each expert's counted
+constexpr const char* kStoreSafetensors = "safetensors";  // conventions
+constexpr const char* kStoreGguf = "gguf";
+constexpr const char* kStoreMetadataName = "metadata.gguf";  // a GGUF file without tensors
+constexpr uint64_t kMaxStoreExperts = uint64_t{1} << 16;     // of one layer
+constexpr uint64_t kMaxStoreTensors = uint64_t{1} << 23;     // of a model, each expert's counted
 
 struct StoreManifest {
   // A tensor of the dense part.
@@ -48,7 +51,7 @@ struct StoreManifest {
     uint64_t xxh3 = 0;
   };
 
-  std::string convention;  // whose names and types the tensors have: "safetensors", "gguf"
+  std::string convention;  // whose names and types the tensors have
   std::vector<WeightFile> weights;
   std::vector<Companion> companions;
 };
