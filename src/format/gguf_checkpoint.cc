@@ -141,6 +141,7 @@ std::optional<MatrixInfo> resolve_gguf_matrix(const Checkpoint& checkpoint, std:
   matrix.rows = shape.size() > 1 ? shape[shape.size() - 2] : 1;
   matrix.cols = shape.back();
   matrix.add_part(&MatrixInfo::codes, *tensor);
+  matrix.stride = tensor->slice_stride;
   const auto format = gguf_format(tensor->dtype_name);
   if (!format) {
     throw_error(ErrorCode::kUnsupported,
