@@ -89,11 +89,10 @@ void read_tools(const Fields& fields, Chat* chat) {
         refuse(tool.path_of("type"), "'{}': only tools of type 'custom' are supported",
                tool.path());
       }
-      const Json* schema = tool.find("input_schema");
-      if (schema == nullptr)
+      if (tool.find("input_schema") == nullptr) {
         refuse(tool.path_of("input_schema"), "'{}' is missing", tool.path_of("input_schema"));
-      chat->tools.push_back(
-          function_tool(tool.required_string("name"), tool.find("description"), schema));
+      }
+      chat->tools.push_back(function_tool(tool, "input_schema"));
     }
   }
   const auto choice = fields.object("tool_choice");

@@ -44,8 +44,12 @@ void fit_arguments(Json* messages, bool as_text) {
     for (Json& call : message["tool_calls"]) {
       Json& arguments = call["function"]["arguments"];
       if (!arguments.is_string()) continue;
-      Json object = parse_object(arguments.get<std::string>());
-      arguments = std::move(object);
+      try {
+        arguments = parse_object(arguments.get<std::string>());
+      } catch (const ApiError&) {
+        refuse("messages", "the arguments of a call of '{}' are not a JSON object",
+               call["function"]["name"].get<std::string>());
+      }
     }
   }
 }
@@ -124,6 +128,7 @@ class Generator::LiveRun final : public Run, public std::enable_shared_from_this
   class Listener;
   struct ChoiceState {
     std::unique_ptr<AnswerReader> reader;
+    std::vector<Call> calls;  // so far
     int64_t prompt_tokens = 0, done_prompt_tokens = 0;
     bool ended = false;
   };
@@ -274,7 +279,17 @@ void Generator::LiveRun::give_up(const ApiError& error) {
 }
 
 void Generator::LiveRun::emit(const std::vector<Event>& events) {
-  for (const Event& event : events) sink_->on_event(event);
+  for (const Event& event : events) {
+    std::vector<Call>& calls = choices_[static_cast<size_t>(event.choice)].calls;
+    if (event.kind == Event::kToolCall) {
+      calls.push_back({event.id, event.text, ""});
+    } else if (event.kind == Event::kToolArguments) {
+      calls.back().arguments += event.text;
+    } else if (event.kind == Event::kEnd) {
+      for (const Call& call : calls) generator_.calls_.remember(call.id, call.arguments);
+    }
+    sink_->on_event(event);
+  }
 }
 
 void Generator::LiveRun::end_choice(size_t choice, engine::FinishReason reason) {
@@ -324,9 +339,12 @@ Generator::~Generator() = default;
 std::vector<int32_t> Generator::encode(const Chat& chat) const {
   Json variables = chat.template_variables;
   variables["messages"] = chat.messages;
+  if (arguments_as_text_) calls_.restore(&variables["messages"]);
   fit_arguments(&variables["messages"], arguments_as_text_);
   if (!chat.tools.empty() && chat.tool_choice.kind != ToolChoice::kNone) {
     variables["tools"] = chat.tools;
+    // Not the template's matter: prompts do not change with it.
+    for (Json& tool : variables["tools"]) tool["function"].erase("strict");
   }
   if (chat.thinking.enabled) variables["enable_thinking"] = *chat.thinking.enabled;
   try {
@@ -379,12 +397,13 @@ Generator::Prepared Generator::prepare(const Request& request) const {
       if (tool_format_ == text::ToolFormat::kNone) {
         refuse("tools", "this model's chat template does not know tools");
       }
-      if (request.format.kind != AnswerFormat::kText) {
-        refuse("tools", "tools and a format of the answer cannot be asked for together");
+      if (request.format.kind == AnswerFormat::kGrammar) {
+        refuse("grammar", "'grammar' and 'tools' cannot be asked for together");
       }
       out.rules.tool_format = tool_format_;
       out.rules.tools = text::read_tools(chat.tools);
-      out.grammar = grammars_.of_tools(tool_format_, out.rules.tools, chat.tool_choice);
+      out.grammar =
+          grammars_.of_tools(tool_format_, out.rules.tools, chat.tool_choice, request.format);
     } else {
       out.grammar = grammars_.of_format(request.format);
     }

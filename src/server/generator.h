@@ -14,6 +14,7 @@
 #include "engine/text_model.h"
 #include "server/answer.h"
 #include "server/api_error.h"
+#include "server/call_memory.h"
 #include "server/grammars.h"
 #include "server/request.h"
 #include "text/tool_format.h"
@@ -81,6 +82,7 @@ class Generator {
   text::ToolFormat tool_format_ = text::ToolFormat::kNone;
   bool arguments_as_text_ = false;  // the template takes arguments as the model wrote them
   mutable Grammars grammars_;
+  CallMemory calls_;
   mutable std::mutex mutex_;
   std::vector<std::weak_ptr<LiveRun>> runs_;  // under mutex_
 };

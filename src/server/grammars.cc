@@ -46,15 +46,18 @@ std::shared_ptr<const text::CompiledGrammar> Grammars::of_format(const AnswerFor
 }
 
 std::shared_ptr<const text::CompiledGrammar> Grammars::of_tools(
-    text::ToolFormat tool_format, const std::vector<text::Tool>& tools, const ToolChoice& choice) {
+    text::ToolFormat tool_format, const std::vector<text::Tool>& tools, const ToolChoice& choice,
+    const AnswerFormat& format) {
   text::ToolChoice wanted;
   wanted.kind = choice.kind == ToolChoice::kRequired ? text::ToolChoice::kRequired
                 : choice.kind == ToolChoice::kNamed  ? text::ToolChoice::kNamed
                                                      : text::ToolChoice::kAuto;
   wanted.name = choice.name;
   wanted.parallel = choice.parallel;
-  std::string key =
-      fmt::format("tools {} {} {}", static_cast<int>(wanted.kind), wanted.name, wanted.parallel);
+  if (format.kind == AnswerFormat::kJsonObject) wanted.answer_schema = {{"type", "object"}};
+  if (format.kind == AnswerFormat::kJsonSchema) wanted.answer_schema = format.schema;
+  std::string key = fmt::format("tools {} {} {} {}", static_cast<int>(wanted.kind), wanted.name,
+                                wanted.parallel, dump(wanted.answer_schema));
   for (const text::Tool& tool : tools) {
     key += fmt::format("\n{} {} {}", tool.name, tool.strict, dump(tool.parameters));
   }

@@ -24,9 +24,11 @@ class Grammars {
 
   // Throws Error kUsage when there can be no such answer.
   std::shared_ptr<const text::CompiledGrammar> of_format(const AnswerFormat& format);
+  // `format` is that of an answer that calls nothing; it is no kGrammar.
   std::shared_ptr<const text::CompiledGrammar> of_tools(text::ToolFormat tool_format,
                                                         const std::vector<text::Tool>& tools,
-                                                        const ToolChoice& choice);
+                                                        const ToolChoice& choice,
+                                                        const AnswerFormat& format);
 
  private:
   static constexpr size_t kMost = 64;

@@ -68,8 +68,7 @@ Json read_tool(const Json& json, const std::string& path) {
   if (type != "function" || !function) {
     refuse(path, "'{}': only tools of type 'function' are supported", path);
   }
-  return function_tool(function->required_string("name"), function->find("description"),
-                       function->find("parameters"));
+  return function_tool(*function);
 }
 
 ToolChoice read_tool_choice(const Fields& fields) {

@@ -138,12 +138,13 @@ AnswerFormat read_schema_format(const Fields& fields) {
   return {AnswerFormat::kJsonSchema, *schema, ""};
 }
 
-Json function_tool(const std::string& name, const Json* description, const Json* parameters) {
-  Json function = {{"name", name}};
-  if (description != nullptr) function["description"] = *description;
-  function["parameters"] = parameters != nullptr
-                               ? *parameters
-                               : Json{{"type", "object"}, {"properties", Json::object()}};
+Json function_tool(const Fields& tool, const char* parameters) {
+  Json function = {{"name", tool.required_string("name")}};
+  if (auto description = tool.string("description")) function["description"] = *description;
+  const Json* schema = tool.find(parameters);
+  function["parameters"] =
+      schema != nullptr ? *schema : Json{{"type", "object"}, {"properties", Json::object()}};
+  if (tool.boolean("strict").value_or(false)) function["strict"] = true;
   return {{"type", "function"}, {"function", std::move(function)}};
 }
 

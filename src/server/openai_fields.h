@@ -25,8 +25,8 @@ std::string read_text_content(const Json& content, const std::string& path);
 // A JSON schema format's object: {"schema": …}.
 AnswerFormat read_schema_format(const Fields& fields);
 
-// {type: "function", function: {...}}, as templates want it.
-Json function_tool(const std::string& name, const Json* description, const Json* parameters);
+// {type: "function", function: {name, description, parameters, strict}} of a tool's fields.
+Json function_tool(const Fields& tool, const char* parameters = "parameters");
 
 // "none", "minimal", "low", "medium", "high", "xhigh".
 Thinking read_effort(const std::string& effort, const std::string& path);

@@ -89,8 +89,7 @@ void read_tools(const Fields& fields, Chat* chat) {
       refuse(tool.path_of("type"), "'{}': only tools of type 'function' are supported",
              tool.path());
     }
-    chat->tools.push_back(function_tool(tool.required_string("name"), tool.find("description"),
-                                        tool.find("parameters")));
+    chat->tools.push_back(function_tool(tool));
   }
   ToolChoice& choice = chat->tool_choice;
   choice.parallel = fields.boolean("parallel_tool_calls").value_or(true);

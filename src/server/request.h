@@ -45,7 +45,7 @@ struct Thinking {
 // are a string, the model's own text, or an object where the API has lost that text.
 struct Chat {
   Json messages = Json::array();
-  Json tools = Json::array();  // [{type, function: {name, description, parameters}}]
+  Json tools = Json::array();  // [{type, function: {name, description, parameters, strict}}]
   Json template_variables = Json::object();
   ToolChoice tool_choice;
   Thinking thinking;

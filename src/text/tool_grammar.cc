@@ -107,17 +107,23 @@ Grammar tool_grammar(ToolFormat format, const std::vector<Tool>& tools, const To
   const Grammar::Rule call = g.add_rule("call");
   g.define(call, g.sequence({g.tag(kCallOpen), g.choice(std::move(calls)), g.tag(kCallClose)}));
   const bool several = choice.parallel && choice.kind != ToolChoice::kNamed;
+  const auto only_calls = [&] {
+    const Expr next = g.sequence({g.literal("\n"), g.call(call)});
+    const Expr space = g.repeat(g.literal("\n"), 0, 2);
+    return g.sequence({space, g.call(call), g.repeat(next, 0, several ? Grammar::kNoLimit : 0)});
+  };
   Expr answer;
-  if (choice.kind == ToolChoice::kAuto) {
+  if (choice.kind != ToolChoice::kAuto) {
+    answer = only_calls();
+  } else if (!choice.answer_schema.is_null()) {
+    schema::SchemaBuilder builder(choice.answer_schema, &g);
+    answer = g.choice({only_calls(), builder.value(choice.answer_schema, "$")});
+  } else {
     const auto text = [&] { return g.text_without(kCallOpen); };
     const Expr one = g.call(call);
     answer = several
                  ? g.sequence({text(), g.repeat(g.sequence({one, text()}), 0, Grammar::kNoLimit)})
                  : g.sequence({text(), g.optional(one)});
-  } else {
-    const Expr next = g.sequence({g.literal("\n"), g.call(call)});
-    const Expr space = g.repeat(g.literal("\n"), 0, 2);
-    answer = g.sequence({space, g.call(call), g.repeat(next, 0, several ? Grammar::kNoLimit : 0)});
   }
   g.define(root, answer);
   g.set_root(root);

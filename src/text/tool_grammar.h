@@ -19,6 +19,8 @@ struct ToolChoice {
   Kind kind = kAuto;
   std::string name = {};
   bool parallel = true;  // several calls; never with kNamed
+  // kAuto: the schema of an answer that calls nothing, which is then JSON; null: it is any text.
+  nlohmann::ordered_json answer_schema = nullptr;
 };
 
 // Arguments match the tool's schema; of a tool that is not strict, whose schema has keywords that

@@ -196,6 +196,47 @@ TEST_F(ApiTest, CallsGoBackByteForByte) {
             std::string::npos);
 }
 
+TEST_F(ApiTest, CallsGoBackByteForByteThoughTheClientHasOnlyTheObject) {
+  Json body = chat_body("What is 2 plus 3? Use the tool.", 100);
+  Json tool = add_tool()["function"];
+  tool["input_schema"] = tool["parameters"];
+  body["tools"] = Json::array({tool});
+  body["tool_choice"] = {{"type", "any"}};
+  const Json answer = server_->ask("/v1/messages", body);
+  ASSERT_EQ(answer["stop_reason"], "tool_use");
+  const Json& use = answer["content"].back();
+  // What the model wrote, by an API that tells.
+  Json chat = chat_body("What is 2 plus 3? Use the tool.", 100);
+  chat["tools"] = Json::array({add_tool()});
+  chat["tool_choice"] = "required";
+  const Json call = server_->ask(kChat, chat)["choices"][0]["message"]["tool_calls"][0];
+  const std::string arguments = call["function"]["arguments"];
+  ASSERT_EQ(Json::parse(arguments), use["input"]);
+  Json history = body["messages"];
+  Json message = {{"role", "assistant"}, {"tool_calls", Json::array({call})}};
+  message["tool_calls"][0]["id"] = use["id"];
+  message["tool_calls"][0]["function"]["arguments"] = use["input"];
+  history.push_back(message);
+  const Json tokens = server_->ask("/tokenize", {{"messages", history}})["tokens"];
+  const std::string said = server_->ask("/detokenize", {{"tokens", tokens}})["text"];
+  EXPECT_NE(said.find(arguments), std::string::npos) << said;
+}
+
+TEST_F(ApiTest, CallsToolsOrHasTheFormat) {
+  Json body = chat_body("What is the capital of France?", 100);
+  body["tools"] = Json::array({add_tool()});
+  body["response_format"] = {{"type", "json_object"}};
+  body["n"] = 4;
+  body["temperature"] = 1;
+  body["seed"] = 3;
+  for (const Json& choice : server_->ask(kChat, body)["choices"]) {
+    const Json& message = choice["message"];
+    if (message.contains("tool_calls")) continue;
+    EXPECT_TRUE(Json::parse(message["content"].get<std::string>(), nullptr, false).is_object())
+        << message;
+  }
+}
+
 TEST_F(ApiTest, RefusesAnswersThatCannotBe) {
   const auto status = [&](const Json& more) {
     Json body = chat_body("hi", 10);

@@ -73,7 +73,7 @@ TEST(OpenAiChatTest, ReadsTools) {
   const auto request = read(tools + R"(, "parallel_tool_calls": false)");
   EXPECT_EQ(chat_of(request).tools, Json::parse(R"([
     {"type": "function", "function": {"name": "f", "description": "d",
-      "parameters": {"type": "object"}}},
+      "parameters": {"type": "object"}, "strict": true}},
     {"type": "function", "function": {"name": "g",
       "parameters": {"type": "object", "properties": {}}}}])"));
   EXPECT_EQ(chat_of(request).tool_choice.kind, ToolChoice::kAuto);
