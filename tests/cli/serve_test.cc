@@ -1,6 +1,7 @@
 // flashmoe serve and top as programs: the line that says where, signals, exit codes.
 #include <csignal>
 
+#include "base/error.h"
 #include "http/client.h"
 #include "tests/cli/flashmoe.h"
 
