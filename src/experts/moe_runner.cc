@@ -178,10 +178,12 @@ void StreamedMoe::abandon() noexcept {
   layer_ = -1;
 }
 
-const StreamedMoe::Work* StreamedMoe::wanted(ExpertKey key) const {
+// nullptr when it has arrived already: a guess of an earlier step may be under way still when the
+// same expert is asked for, and come as well.
+StreamedMoe::Work* StreamedMoe::wanted(ExpertKey key) {
   const auto work =
       std::find_if(misses_.begin(), misses_.end(), [&](const Work& w) { return w.key == key; });
-  return work == misses_.end() ? nullptr : &*work;
+  return work == misses_.end() || work->arrived ? nullptr : &*work;
 }
 
 // An expert of the layer at hand that has arrived, or arrives if `wait`. What arrives for the next
@@ -229,7 +231,8 @@ void StreamedMoe::compute_arrived(const float* x, float* y) {
     }
     loader_.release(*loaded);
     slot->publish();
-    const Work& work = *wanted(loaded->key);
+    Work& work = *wanted(loaded->key);
+    work.arrived = true;
     residents_.push_back({work, std::move(*slot)});
     pairs += work.count;
     ++computed_misses_;

@@ -84,6 +84,7 @@ class StreamedMoe final : public MoeRunner {
     ExpertKey key;
     int64_t first;  // its rows are rows_[first, first + count), and so are its targets
     int64_t count;
+    bool arrived = false;  // of a miss: it is being computed, or was
   };
   struct Resident {
     Work work;
@@ -95,7 +96,7 @@ class StreamedMoe final : public MoeRunner {
   void start_reads();  // as many as there are staging buffers for
   bool read_ahead();   // one expert of the next layer; whether there was one
   std::optional<ExpertLoader::Loaded> next_arrived(bool wait);
-  const Work* wanted(ExpertKey key) const;
+  Work* wanted(ExpertKey key);
   void compute_arrived(const float* x, float* y);
   // Computes residents_, in as few calls of the backend as kPairsPerCall allows, and unpins them.
   void compute_residents(const float* x, float* y);
