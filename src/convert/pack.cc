@@ -32,7 +32,8 @@
 #include "format/store_manifest.h"
 #include "io/output_file.h"
 #include "kernels/make_backend.h"
-#include "model/config.h"
+#include "model/checkpoint_config.h"
+#include "model/gguf_config.h"
 #include "model/weights.h"
 
 namespace flashmoe::convert {
@@ -254,8 +255,13 @@ void write_companions(const std::vector<Companion>& companions, const fs::path& 
 PackReport pack(const std::string& source_path, const std::string& destination, int threads) {
   const auto source = format::Checkpoint::open(source_path);
   for (const std::string& note : source->notes()) log_info("note: {}", note);
-  const model::ModelConfig config =
-      model::parse_model_config(source->config(), source->path() + "/config.json");
+  if (model::has_gguf_config(*source)) {
+    throw_error(ErrorCode::kUnsupported,
+                "{}: a GGUF file cannot be packed; it runs as it is, and so does the model as "
+                "safetensors, which can",
+                source->path());
+  }
+  const model::ModelConfig config = model::read_model_config(*source);
   PackLayout layout;
   {
     // Finds every tensor that running the model takes, as running it would.
