@@ -10,8 +10,7 @@
 #include "base/thread_pool.h"
 #include "experts/input_tap.h"
 #include "experts/route_tap.h"
-#include "format/json_file.h"
-#include "model/config.h"
+#include "model/checkpoint_config.h"
 
 namespace flashmoe::convert {
 
@@ -138,8 +137,7 @@ class Collector final : public experts::InputTap {
 }  // namespace
 
 uint64_t importance_bytes(const std::string& folder, bool moments) {
-  const std::string path = folder + "/config.json";
-  const model::ModelConfig c = model::parse_model_config(format::read_json_file(path), path);
+  const model::ModelConfig c = model::read_model_config(*format::Checkpoint::open(folder));
   uint64_t bytes = 0;
   const auto add = [&](int64_t count, int64_t cols, bool with_moments) {
     bytes += static_cast<uint64_t>(count * cols) * sizeof(double);

@@ -24,7 +24,8 @@
 #include "format/input_file.h"
 #include "format/safetensors_writer.h"
 #include "kernels/make_backend.h"
-#include "model/config.h"
+#include "model/checkpoint_config.h"
+#include "model/gguf_config.h"
 #include "model/weights.h"
 
 namespace flashmoe::convert {
@@ -111,8 +112,12 @@ void quantize(const std::string& source_folder, const std::string& destination,
               const QuantizeOptions& options) {
   const Recipe recipe = find_recipe(options);
   const auto source = format::Checkpoint::open(source_folder);
-  const model::ModelConfig config = model::parse_model_config(
-      source->config(), (fs::path(source_folder) / "config.json").string());
+  if (model::has_gguf_config(*source)) {
+    throw_error(ErrorCode::kUnsupported,
+                "{}: a GGUF file cannot be quantised to MLX's format; take the model's safetensors",
+                source_folder);
+  }
+  const model::ModelConfig config = model::read_model_config(*source);
   const int cpus = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   ThreadPool pool(options.threads > 0 ? options.threads : cpus);
   // Finds every tensor that running the model takes, as running it would.

@@ -225,7 +225,8 @@ TEST_P(DeltaNetTest, FollowsTheRecurrence) {
 INSTANTIATE_TEST_SUITE_P(Shapes, DeltaNetTest,
                          testing::Values(DeltaCase{1, 1, 4, 4, 4}, DeltaCase{2, 4, 16, 8, 4},
                                          DeltaCase{2, 6, 8, 24, 3}, DeltaCase{3, 3, 5, 7, 2},
-                                         DeltaCase{1, 2, 128, 128, 4}, DeltaCase{1, 1, 8, 8, 12}));
+                                         DeltaCase{1, 2, 128, 128, 4}, DeltaCase{1, 1, 8, 8, 12},
+                                         DeltaCase{2, 6, 8, 24, 3, true}));
 
 struct AttentionCase {
   int heads, kv_heads, head_dim, rotary_dim;

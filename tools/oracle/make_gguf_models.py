@@ -18,11 +18,13 @@ import gguf_layout
 import reference
 from make_models import QWEN3_5_MOE, QWEN3_MOE, QWEN3_NEXT
 
-# Offsets of the float16 scales in a block of each type; all its other bytes may be any.
+# Offsets of the float16 scales in a block of each type, and their sizes against each other: with these
+# the mean of the weights is near 0. All other bytes may be any.
 SCALES = {
-    'Q2_K': [80, 82], 'Q3_K': [108], 'Q4_K': [0, 2], 'Q5_K': [0, 2], 'Q6_K': [208],
-    'IQ1_S': [0], 'IQ2_XXS': [0], 'IQ2_XS': [0], 'IQ2_S': [0], 'IQ3_XXS': [0], 'IQ3_S': [0],
-    'IQ4_NL': [0], 'IQ4_XS': [0], 'TQ1_0': [52], 'TQ2_0': [64],
+    'Q2_K': {80: 1, 82: 1.5}, 'Q3_K': {108: 1}, 'Q4_K': {0: 1, 2: 7.5}, 'Q5_K': {0: 1, 2: 15.5},
+    'Q6_K': {208: 1}, 'IQ1_S': {0: 1}, 'IQ2_XXS': {0: 1}, 'IQ2_XS': {0: 1}, 'IQ2_S': {0: 1},
+    'IQ3_XXS': {0: 1}, 'IQ3_S': {0: 1}, 'IQ4_NL': {0: 1}, 'IQ4_XS': {0: 1}, 'TQ1_0': {52: 1},
+    'TQ2_0': {64: 1},
 }
 WIDE = {'hidden_size': 256, 'num_hidden_layers': 3, 'head_dim': 32, 'num_attention_heads': 2,
         'num_key_value_heads': 1, 'vocab_size': 101, 'moe_intermediate_size': 32, 'num_experts': 6}
@@ -77,13 +79,13 @@ GOLDENS = {
         'qwen35moe; IQ and TQ types; ssm_out in Q4_K with blocks over several tiled value heads (4 key '
         'heads, 16 value heads of 16), ffn_gate_up_exps, a tensor order of its own, two parts',
         {**QWEN3_5_MOE, **WIDE, 'linear_num_key_heads': 4, 'linear_num_value_heads': 16,
-         'shared_expert_intermediate_size': 32, 'tie_word_embeddings': True, 'num_hidden_layers': 2,
+         'shared_expert_intermediate_size': 32, 'num_hidden_layers': 2,
          'layer_types': ['linear_attention', 'full_attention'], 'full_attention_interval': 2},
         {'types': {'ssm_out.weight': 'Q4_K', '0.ffn_gate_up_exps.weight': 'IQ2_XS',
                    'gate_up_exps.weight': 'IQ3_S', '0.ffn_down_exps.weight': 'IQ4_NL',
                    'down_exps.weight': 'Q5_0', 'attn_qkv.weight': 'IQ4_XS', 'attn_gate.weight': 'TQ2_0',
                    'attn_q.weight': 'IQ3_XXS', 'up_shexp.weight': 'IQ2_S', 'token_embd.weight': 'Q6_K',
-                   '': 'Q8_0'},
+                   'output.weight': 'Q5_K', '': 'Q8_0'},
          'layout': {'fused_experts': True}, 'parts': [32, 32], 'reverse': True}),
 }
 
@@ -92,11 +94,13 @@ def random_blocks(shape, kind, std, rng):
     """Blocks of any bytes whose weights have this standard deviation."""
     inputs, size = gguf.GGML_QUANT_SIZES[kind]
     blocks = rng.integers(0, 256, (int(np.prod(shape)) // inputs, size), np.uint8)
+    if kind == Type.TQ2_0:  # of the four codes, three are used
+        codes = rng.integers(0, 3, (len(blocks), 64, 4), np.uint8)
+        blocks[:, :64] = (codes << np.array([0, 2, 4, 6], np.uint8)).sum(-1)
 
     def with_scale(scale):
-        # Minima are subtracted: as large as the scales, they keep the mean near zero.
-        for offset in SCALES[kind.name]:
-            value = np.full(len(blocks), scale, '<f2')
+        for offset, factor in SCALES[kind.name].items():
+            value = np.full(len(blocks), scale * factor, '<f2')
             blocks[:, offset:offset + 2] = value.view(np.uint8).reshape(-1, 2)
         return blocks.reshape(*shape[:-1], -1)
 
