@@ -6,7 +6,6 @@
 #include <boost/asio/write.hpp>
 #include <utility>
 
-#include "base/check.h"
 
 namespace flashmoe::http {
 

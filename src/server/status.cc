@@ -76,6 +76,11 @@ Json stats_json(const Figures& f) {
                       {"failed", b.failed}};
   json["tokens"] = {
       {"prompt", b.prompt_tokens}, {"cached", b.cached_tokens}, {"generated", b.generated_tokens}};
+  json["prefix_cache"] = {
+      {"states", b.prefix.snapshots},        {"bytes", b.prefix.memory_bytes},
+      {"lookups", b.prefix.lookups},         {"memory_hits", b.prefix.memory_hits},
+      {"disk_hits", b.prefix.disk_hits},     {"hit_tokens", b.prefix.hit_tokens},
+      {"disk_states", b.prefix_disk.states}, {"disk_bytes", b.prefix_disk.bytes}};
   json["experts"] = {
       {"hits", e.expert_hits},
       {"misses", e.expert_misses},
@@ -140,6 +145,11 @@ std::string metrics_text(const Figures& f) {
   m.counter("prompt_tokens_total", "Tokens of prompts that were run.", b.prompt_tokens);
   m.counter("cached_tokens_total", "Tokens of prompts found in the prefix cache.", b.cached_tokens);
   m.counter("generated_tokens_total", "Tokens of answers.", b.generated_tokens);
+  m.counter("prefix_cache_lookups_total", "Prompts looked up in the prefix cache.",
+            b.prefix.lookups);
+  m.counter("prefix_cache_hits_total", "And those found, in memory or on disk.",
+            b.prefix.memory_hits + b.prefix.disk_hits);
+  m.gauge("prefix_cache_bytes", "Memory of the prefix cache in use.", b.prefix.memory_bytes);
   m.gauge("generated_tokens_per_second", "Of late.", b.generated_tok_s);
   m.gauge("prompt_tokens_per_second", "Of late.", b.prompt_tok_s);
   m.gauge("disk_bytes_per_second", "Read for experts, of late.", b.disk_bytes_s);

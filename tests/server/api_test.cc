@@ -222,6 +222,17 @@ TEST_F(ApiTest, CallsGoBackByteForByteThoughTheClientHasOnlyTheObject) {
   EXPECT_NE(said.find(arguments), std::string::npos) << said;
 }
 
+// What was said before need not be run again.
+TEST_F(ApiTest, AConversationGoesOnFromTheCachedPrefix) {
+  Json body = chat_body("Tell me a story about a clever owl.", 40);
+  const Json first = server_->ask(kChat, body);
+  body["messages"].push_back(first["choices"][0]["message"]);
+  body["messages"].push_back({{"role", "user"}, {"content", "And then?"}});
+  const Json usage = server_->ask(kChat, body)["usage"];
+  EXPECT_GE(usage["prompt_tokens_details"]["cached_tokens"], first["usage"]["prompt_tokens"]);
+  EXPECT_LT(usage["prompt_tokens_details"]["cached_tokens"], usage["prompt_tokens"]);
+}
+
 TEST_F(ApiTest, CallsToolsOrHasTheFormat) {
   Json body = chat_body("What is the capital of France?", 100);
   body["tools"] = Json::array({add_tool()});

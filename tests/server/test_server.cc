@@ -18,6 +18,7 @@ TestServer::TestServer(const TestServerOptions& options) : text_(tiny_model()) {
   engine_options.max_sequences = options.places;
   engine_options.context = 2048;
   engine_options.threads = 2;
+  engine_options.prefix_cache_bytes = uint64_t{64} << 20;
   engine_ = Engine::open(engine_options);
   engine::BatcherOptions batching;
   batching.max_queued = options.max_queued;
