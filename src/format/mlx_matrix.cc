@@ -141,7 +141,7 @@ class MlxResolver {
     int64_t count = 1;
     for (int64_t n : global.shape) count = n == 0 || count > matrix->count ? 0 : count * n;
     if (global.dtype != DType::kF32 || count != matrix->count ||
-        matrix->format.dtype != DType::kF8E4M3 || matrix->stride != 0) {
+        matrix->format.dtype != DType::kF8E4M3 || global.slice_stride != weight_.slice_stride) {
       tensors_.refuse(global,
                       fmt::format("a global scale {} of {} matrices in {}", shape_text(global),
                                   matrix->count, matrix->format.name()));

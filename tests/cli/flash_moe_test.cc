@@ -67,9 +67,9 @@ TEST_F(FlashMoeTest, RunsWithoutConfiguration) {
 TEST_F(FlashMoeTest, DamageIsNamed) {
   format::write_flash_moe(source_, model_, FlashMoeExperts::kLz4Blocks);
   const auto refused = [&](std::vector<std::string> parts) {
-    expect_failure(
-        flashmoe({"logits", model_, "--ids", source_ + "/ids.txt", "--out", temp_.file("out.npy")}),
-        parts);
+    expect_failure(flashmoe({"-q", "logits", model_, "--ids", source_ + "/ids.txt", "--out",
+                             temp_.file("out.npy")}),
+                   parts);
   };
   const std::string layer = model_ + "/packed_experts_lz4/layer_01.bin";
   const std::string bytes = temp_.read("model/packed_experts_lz4/layer_01.bin");

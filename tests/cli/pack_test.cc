@@ -90,7 +90,7 @@ TEST_F(PackRunTest, ChecksumsFindAFlippedBitBeforeItChangesAToken) {
   for (const auto& [name, content] : folder_bytes(store_)) {
     const std::string path = store_ + "/" + name;
     flip(path, content.size() / 2);
-    expect_failure(flashmoe({"pack", "--verify", store_}), {name});
+    expect_failure(flashmoe({"-q", "pack", "--verify", store_}), {name});
     const Outcome outcome = flashmoe({"run", store_, "hi", "-n", "64", "--checksums"});
     // The damaged expert need not be one that is asked for; the next test damages all of a layer.
     if (!name.starts_with("experts-")) expect_failure(outcome, {name});

@@ -79,8 +79,8 @@ std::set<std::string> included_folders(const std::string& text) {
 
 const std::vector<std::string>& folder_order() {
   static const std::vector<std::string> order = {
-      "base",  "text",   "terminal", "io",      "quant", "format", "kernels", "limits", "experts",
-      "model", "engine", "bench",    "convert", "http",  "server", "chat",    "cli"};
+      "base",  "text",   "terminal", "io",   "quant",   "format", "kernels", "limits", "experts",
+      "model", "engine", "bench",    "eval", "convert", "http",   "server",  "chat",   "cli"};
   return order;
 }
 
