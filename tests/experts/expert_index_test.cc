@@ -67,6 +67,7 @@ TEST(ExpertIndexTest, EveryPartArrives) {
       }
       EXPECT_LE(staging_end, reads.staging_bytes);
       for (int p = 0; p < kParts; ++p) {
+        if (parts[p].bytes == 0) continue;
         bool found = false;
         for (int r = 0; r < reads.count; ++r) {
           const ExpertReads::Read& read = reads.reads[r];

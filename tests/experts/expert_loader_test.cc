@@ -23,7 +23,7 @@ class ExpertLoaderTest : public testing::Test {
     path_ = std::filesystem::temp_directory_path() /
             ("flashmoe_loader_" + std::to_string(getpid()) + ".bin");
     std::mt19937 random(5);
-    bytes_.resize(600001);
+    bytes_.resize(800001);
     for (std::byte& b : bytes_) b = std::byte(random());
     std::ofstream(path_, std::ios::binary)
         .write(reinterpret_cast<const char*>(bytes_.data()),
