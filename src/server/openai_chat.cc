@@ -10,7 +10,7 @@ namespace {
 constexpr int64_t kMaxChoices = 16;
 constexpr int64_t kMaxTokens = int64_t{1} << 40;
 
-// An assistant's call: arguments are a string of JSON, as models are given them back.
+// An assistant's call: arguments are a string of JSON, as answers have them, or the object itself.
 Json read_call(const Json& json, const std::string& path) {
   const Fields fields(json, path);
   const std::string type = fields.string("type").value_or("function");
@@ -19,13 +19,14 @@ Json read_call(const Json& json, const std::string& path) {
     refuse(path, "'{}' must be a call of a function", path);
   }
   const Json* arguments = function->find("arguments");
-  std::string text = "{}";
+  Json given = Json::object();
   if (arguments != nullptr) {
-    text = arguments->is_string() ? arguments->get<std::string>() : dump(*arguments);
+    const bool as_it_is = arguments->is_string() || arguments->is_object();
+    given = as_it_is ? *arguments : Json(dump(*arguments));
   }
   return {{"id", fields.string("id").value_or("")},
           {"type", "function"},
-          {"function", {{"name", function->required_string("name")}, {"arguments", text}}}};
+          {"function", {{"name", function->required_string("name")}, {"arguments", given}}}};
 }
 
 Json read_message(const Json& json, const std::string& path) {
