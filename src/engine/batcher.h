@@ -164,7 +164,6 @@ class Batcher {
   std::map<RequestId, Sequence*> live_;  // queued or running
   RequestId last_id_ = 0;
   bool closed_ = false;  // takes no more requests
-  bool abort_ = false;   // ends those that it has
   bool map_wanted_ = false;
   bool news_ = false;  // for a thread that waits
   std::shared_ptr<const experts::ExpertMap> map_;

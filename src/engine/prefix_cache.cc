@@ -18,8 +18,7 @@ constexpr size_t kLeastTokensOnDisk = 64;
 }  // namespace
 
 PrefixCache::PrefixCache(Engine& engine, const std::string& folder, uint64_t folder_bytes)
-    : engine_(engine),
-      budget_bytes_(engine.plan().prefix_cache),
+    : budget_bytes_(engine.plan().prefix_cache),
       page_bytes_(EngineAccess::parts(engine).state_shape.page_bytes()) {
   if (folder.empty()) return;
   if (budget_bytes_ == 0) {

@@ -83,7 +83,6 @@ class PrefixCache {
   void drop(Entries::iterator entry);
   void write(Entry& entry);
 
-  Engine& engine_;
   const uint64_t budget_bytes_;
   const uint64_t page_bytes_;
   Entries entries_;

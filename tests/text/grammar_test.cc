@@ -202,8 +202,8 @@ TEST(Grammar, MasksAreThoseOfEveryTokenByItself) {
 TEST(Grammar, AnAnswerIsWholeUnderAnyLimit) {
   const Fixture f({"ab", "aa", "aaaa", "{\"", "\":", "name", "\"}", "],", "[[", "]]"}, {"<s>"});
   const char* const sources[] = {
-      "root ::= \"{\\\"name\\\":\" v \"}\"\nv ::= \"[\" (v (\",\" v)*)? \"]\" | \"\\\"\" "
-      "[a-z]{5,40} \"\\\"\"",
+      R"(root ::= "{\"name\":" v "}"
+v ::= "[" (v ("," v)*)? "]" | "\"" [a-z]{5,40} "\"")",
       "root ::= \"a\"{9} (\"b\" \"a\"{30} | \"c\")",
       "root ::= x{2,5} <s>\nx ::= \"(\" x \")\" | [\u00e0-\u00ff]",
   };
