@@ -289,7 +289,7 @@ TEST_F(BatcherTest, IsFairBetweenPromptsAndAnswers) {
   const RequestId id = batcher.submit(question(2, -1).request(), answer);
   answer->wait_for_tokens(1);
   const auto longer = std::make_shared<Recorder>(), shorter = std::make_shared<Recorder>();
-  std::atomic<size_t> tokens_before{0}, tokens_after{0}, long_progress{0};
+  std::atomic<size_t> long_progress{0};
   shorter->then = [&](size_t tokens) {
     if (tokens == 1) long_progress = longer->progress().empty() ? 0 : longer->progress().back();
   };
