@@ -95,6 +95,29 @@ TEST_F(RunTest, StopsAtTheGivenNumberOfTokens) {
   EXPECT_EQ(all["finish_reason"], "stop");
 }
 
+TEST_F(RunTest, HoldsAnswersToASchemaOrGrammar) {
+  const TempFolder temp;
+  const std::string schema = temp.write("schema.json", R"({"type": "object", "properties": {
+      "capital": {"type": "string"}, "size": {"enum": ["big", "small"]}},
+      "required": ["capital", "size"], "additionalProperties": false})");
+  for (const char* limit : {"16", "40"}) {
+    const nlohmann::json run = json_output(
+        flashmoe({"run", tiny_, kQuestion, "--json", "--json-schema", schema, "-n", limit}));
+    const nlohmann::json answer = nlohmann::json::parse(run["text"].get<std::string>());
+    EXPECT_TRUE(answer["capital"].is_string() && answer.size() == 2) << answer;
+    EXPECT_TRUE(answer["size"] == "big" || answer["size"] == "small") << answer;
+  }
+  const Outcome small = flashmoe({"run", tiny_, kQuestion, "--json-schema", schema, "-n", "3"});
+  EXPECT_EQ(small.exit_code, 2) << small;
+  EXPECT_NE(small.err.find("takes at least"), std::string::npos) << small;
+
+  const std::string grammar = temp.write("grammar.gbnf", "root ::= \"Yes\" | \"No\"\n");
+  const Outcome answer = flashmoe({"run", tiny_, kQuestion, "--grammar", grammar});
+  EXPECT_TRUE(answer.out == "Yes\n" || answer.out == "No\n") << answer;
+  const std::string wrong = temp.write("wrong.gbnf", "root ::= (\n");
+  EXPECT_EQ(flashmoe({"run", tiny_, kQuestion, "--grammar", wrong}).exit_code, 2);
+}
+
 TEST_F(RunTest, EqualSeedsGiveEqualAnswers) {
   const auto answer = [&](const std::string& seed) {
     std::vector<std::string> arguments = {"run",     tiny_, "--raw", "Once upon a time", "--temp",

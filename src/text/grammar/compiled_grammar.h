@@ -23,7 +23,7 @@ class CompiledGrammar {
   // Throws Error kUsage for a grammar that is wrong, too large, or has no finite text.
   // `memory_bytes` bounds, about, what is remembered; more is worked out anew.
   CompiledGrammar(const Grammar& grammar, std::shared_ptr<const GrammarVocabulary> vocabulary,
-                  size_t memory_bytes = size_t{64} << 20);
+                  size_t memory_bytes = size_t{16} << 20);
 
   // The fewest tokens, as far as a way is known, of a text that matches: no answer may be limited
   // to less.
