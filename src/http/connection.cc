@@ -389,7 +389,9 @@ void Connection::wind_up() {
 
 void Connection::cancel() {
   const std::shared_ptr<LiveExchange> exchange = exchange_.lock();
-  if (exchange && exchange->cancel()) ++hub_.cancelled;
+  if (!exchange) return;
+  ++hub_.cancelled;  // before anybody is told, who may look
+  if (!exchange->cancel()) --hub_.cancelled;
 }
 
 void Connection::close() {
