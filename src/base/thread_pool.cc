@@ -5,20 +5,13 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "base/spin.h"
 
 namespace flashmoe {
 namespace {
 
 // Jobs of one layer follow each other within microseconds; waking a sleeping thread takes tens.
 constexpr auto kSpinTime = std::chrono::microseconds(40);
-
-void pause() {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
-}
 
 // Waits until `value` is no longer `old`.
 template <typename T>
@@ -28,7 +21,7 @@ void wait_while_equal(const std::atomic<T>& value, T old, bool spin) {
     do {
       for (int i = 0; i < 16; ++i) {
         if (value.load(std::memory_order_acquire) != old) return;
-        pause();
+        spin_pause();
       }
     } while (std::chrono::steady_clock::now() < end);
   }

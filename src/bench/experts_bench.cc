@@ -45,7 +45,7 @@ class ExpertSteps {
       }
       routing->on_routes(routed++, routes, k_);
       parts_.runner->start(layer, routes, k_);
-      parts_.runner->finish(x_.data(), y_.data());
+      parts_.runner->finish(x_.data(), y_.data(), nullptr);
     }
     routing->end_step();
   }

@@ -20,7 +20,8 @@ uint64_t backend_scratch(const PlanInput& in) {
   const int64_t intermediate =
       std::max({c.moe.intermediate, c.moe.shared_intermediate, c.dense_intermediate});
   const int64_t pairs = std::max<int64_t>(
-      in.rows, std::min(experts::StreamedMoe::kPairsPerCall, in.rows * c.moe.experts_per_token));
+      in.rows,
+      std::min(experts::StreamedMoe::kPairsPerCall, in.rows * (c.moe.experts_per_token + 1)));
   return in.backend.scratch_bytes(pairs, width, intermediate);
 }
 

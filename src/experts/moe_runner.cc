@@ -153,10 +153,10 @@ bool StreamedMoe::read_ahead() {
   return false;
 }
 
-void StreamedMoe::finish(const float* x, float* y) {
+void StreamedMoe::finish(const float* x, float* y, const kernels::FeedForwardJob* shared) {
   CHECK(layer_ >= 0);
   try {
-    compute_residents(x, y);
+    compute_residents(x, y, shared);
     start_reads();
     while (computed_misses_ < misses_.size()) compute_arrived(x, y);
   } catch (const Error&) {
@@ -241,41 +241,46 @@ void StreamedMoe::compute_arrived(const float* x, float* y) {
   compute_residents(x, y);
 }
 
-void StreamedMoe::compute_residents(const float* x, float* y) {
+void StreamedMoe::compute_residents(const float* x, float* y,
+                                    const kernels::FeedForwardJob* shared) {
   Timer timer(&stats_.compute_s);
-  const int64_t hidden = index_.layer(layer_).hidden;
-  for (size_t begin = 0; begin < residents_.size();) {
-    jobs_.clear();
-    int64_t pairs = 0;
+  for (size_t begin = 0; begin < residents_.size() || shared != nullptr;) {
+    int64_t pairs = shared != nullptr ? static_cast<int64_t>(shared->rows.size()) : 0;
     size_t end = begin;
-    for (; end < residents_.size() &&
-           (end == begin || pairs + residents_[end].work.count <= kPairsPerCall);
-         ++end) {
-      jobs_.push_back(job(residents_[end].work, residents_[end].pin.data()));
-      pairs += residents_[end].work.count;
+    while (end < residents_.size() &&
+           (pairs == 0 || pairs + residents_[end].work.count <= kPairsPerCall)) {
+      pairs += residents_[end++].work.count;
     }
-    if (tap_ != nullptr) {
-      show(x, y, std::span(residents_).subspan(begin, end - begin), pairs);
-    } else {
-      backend_.feed_forward(x, hidden, jobs_, y);
-    }
+    compute(x, std::span(residents_).subspan(begin, end - begin), y, shared);
     begin = end;
+    shared = nullptr;
   }
   residents_.clear();
 }
 
-// Computes jobs_, which are those of `residents`, and shows the tap their inputs.
-void StreamedMoe::show(const float* x, float* y, std::span<const Resident> residents,
-                       int64_t pairs) {
+void StreamedMoe::compute(const float* x, std::span<const Resident> residents, float* y,
+                          const kernels::FeedForwardJob* shared) {
   const ExpertIndex::Layer& l = index_.layer(layer_);
-  inner_.resize(static_cast<size_t>(pairs * l.intermediate));
-  float* inner = inner_.data();
-  for (kernels::FeedForwardJob& job : jobs_) {
-    job.inner = inner;
-    inner += static_cast<int64_t>(job.rows.size()) * l.intermediate;
+  jobs_.clear();
+  int64_t pairs = 0;
+  for (const Resident& r : residents) {
+    const std::span<const int32_t> rows = std::span(rows_).subspan(
+        static_cast<size_t>(r.work.first), static_cast<size_t>(r.work.count));
+    jobs_.push_back({network(r.work.key, r.pin.data()), rows, y + r.work.first * l.hidden});
+    pairs += r.work.count;
   }
-  backend_.feed_forward(x, l.hidden, jobs_, y);
-  for (size_t i = 0; i < jobs_.size(); ++i) {
+  if (tap_ != nullptr) {
+    inner_.resize(static_cast<size_t>(pairs * l.intermediate));
+    float* inner = inner_.data();
+    for (kernels::FeedForwardJob& job : jobs_) {
+      job.inner = inner;
+      inner += static_cast<int64_t>(job.rows.size()) * l.intermediate;
+    }
+  }
+  if (shared != nullptr) jobs_.push_back(*shared);
+  backend_.feed_forward(x, l.hidden, jobs_);
+  if (tap_ == nullptr) return;
+  for (size_t i = 0; i < residents.size(); ++i) {
     tap_->on_expert(layer_, residents[i].work.key % index_.experts(), x, l.hidden, jobs_[i].rows,
                     jobs_[i].inner, l.intermediate);
   }
@@ -287,13 +292,6 @@ kernels::FeedForward StreamedMoe::network(ExpertKey key, std::byte* slot) const 
   return {{l.gate, l.intermediate, l.hidden, slot + offsets[0]},
           {l.up, l.intermediate, l.hidden, slot + offsets[1]},
           {l.down, l.hidden, l.intermediate, slot + offsets[2]}};
-}
-
-kernels::FeedForwardJob StreamedMoe::job(const Work& work, std::byte* slot) const {
-  return {
-      network(work.key, slot),
-      std::span(rows_).subspan(static_cast<size_t>(work.first), static_cast<size_t>(work.count)),
-      work.first};
 }
 
 MoeStats StreamedMoe::stats() const {

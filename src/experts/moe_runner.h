@@ -43,9 +43,10 @@ class MoeRunner {
   // A guess at the routes [rows, k] of the layer after the one at hand; of each row the most
   // probable first.
   virtual void expect(int /*layer*/, std::span<const kernels::Route> /*routes*/, int /*k*/) {}
-  // y [targets, hidden]: every route's expert applied to its row of x [rows, hidden]. Throws when
-  // a read fails; the runner is then ready for another step.
-  virtual void finish(const float* x, float* y) = 0;
+  // y [targets, hidden]: every route's expert applied to its row of x [rows, hidden]; and `shared`,
+  // if given, a network that all rows go through besides. Throws when a read fails; the runner is
+  // then ready for another step.
+  virtual void finish(const float* x, float* y, const kernels::FeedForwardJob* shared) = 0;
   // Forgets what was started, e.g. because the step was cancelled.
   virtual void abandon() noexcept = 0;
   virtual MoeStats stats() const = 0;
@@ -63,8 +64,8 @@ class StreamedMoe final : public MoeRunner {
 
   // Bytes of a prepared expert of a layer: gate, up and down, each on a 64-byte boundary.
   static size_t slot_bytes(const ExpertIndex& index, int layer, const kernels::Backend& backend);
-  // At most this many (expert, row) pairs are computed in one call of the backend, unless a
-  // single expert has more.
+  // At most this many (network, row) pairs are computed in one call of the backend, unless a
+  // single network has more.
   static constexpr int64_t kPairsPerCall = 512;
   // A layer that uses this share of its experts, for several rows, is followed by others that do.
   static constexpr double kCrowded = 0.9;
@@ -73,7 +74,7 @@ class StreamedMoe final : public MoeRunner {
   void start(int layer, std::span<kernels::Route> routes, int k) override;
   bool wants_early_routes() const override { return look_ahead_ && !crowded_; }
   void expect(int layer, std::span<const kernels::Route> routes, int k) override;
-  void finish(const float* x, float* y) override;
+  void finish(const float* x, float* y, const kernels::FeedForwardJob* shared) override;
   void abandon() noexcept override;
   MoeStats stats() const override;
   void set_input_tap(InputTap* tap) override { tap_ = tap; }
@@ -99,10 +100,11 @@ class StreamedMoe final : public MoeRunner {
   Work* wanted(ExpertKey key);
   void compute_arrived(const float* x, float* y);
   // Computes residents_, in as few calls of the backend as kPairsPerCall allows, and unpins them.
-  void compute_residents(const float* x, float* y);
-  void show(const float* x, float* y, std::span<const Resident> residents, int64_t pairs);
+  // The first call has `shared` too, unless that is nullptr.
+  void compute_residents(const float* x, float* y, const kernels::FeedForwardJob* shared = nullptr);
+  void compute(const float* x, std::span<const Resident> residents, float* y,
+               const kernels::FeedForwardJob* shared);
   kernels::FeedForward network(ExpertKey key, std::byte* slot) const;
-  kernels::FeedForwardJob job(const Work& work, std::byte* slot) const;
 
   const ExpertIndex& index_;
   ExpertCache& cache_;

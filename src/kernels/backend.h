@@ -59,11 +59,11 @@ struct FeedForward {
   Matrix down;  // [hidden, intermediate]
 };
 
-// One feed-forward network applied to some rows of x: y[target_begin + i] = network(x[rows[i]]).
+// One feed-forward network applied to some rows of x: y[i] = network(x[rows[i]]).
 struct FeedForwardJob {
   FeedForward network;
   std::span<const int32_t> rows;
-  int64_t target_begin = 0;
+  float* y = nullptr;      // [rows.size(), hidden]
   float* inner = nullptr;  // [rows.size(), intermediate], if given: down's input, for who measures
 };
 
@@ -190,9 +190,9 @@ class Backend {
   // x [rows, cols]; every job's weight has `cols` columns.
   virtual void linear(const float* x, int64_t rows, int64_t cols,
                       std::span<const LinearJob> jobs) = 0;
-  // x [rows, hidden], y [targets, hidden]; the jobs' targets do not overlap.
-  virtual void feed_forward(const float* x, int64_t hidden, std::span<const FeedForwardJob> jobs,
-                            float* y) = 0;
+  // x [rows, hidden]; no job's y overlaps x or another's.
+  virtual void feed_forward(const float* x, int64_t hidden,
+                            std::span<const FeedForwardJob> jobs) = 0;
   // Convolution, delta rule and gated norm. out [rows, value_width].
   virtual void delta_net(const DeltaNetShape& shape, const DeltaNetWeights& weights,
                          const DeltaNetInput& input, std::span<const DeltaNetSegment> segments,

@@ -2,12 +2,15 @@
 // a product with a weight matrix. Products are left to the derived class (ref/, cpu/).
 #pragma once
 
+#include <algorithm>
+#include <variant>
 #include <vector>
 
 #include "base/aligned_buffer.h"
 #include "base/thread_pool.h"
 #include "kernels/backend.h"
 #include "kernels/host/row_ops.h"
+#include "kernels/host/staged_tasks.h"
 
 namespace flashmoe::kernels {
 
@@ -25,8 +28,7 @@ class HostBackend : public Backend {
                 float* out) override;
   void add(float* x, const float* y, int64_t n) override;
   void linear(const float* x, int64_t rows, int64_t cols, std::span<const LinearJob> jobs) override;
-  void feed_forward(const float* x, int64_t hidden, std::span<const FeedForwardJob> jobs,
-                    float* y) override;
+  void feed_forward(const float* x, int64_t hidden, std::span<const FeedForwardJob> jobs) override;
   void delta_net(const DeltaNetShape& shape, const DeltaNetWeights& weights,
                  const DeltaNetInput& input, std::span<const DeltaNetSegment> segments,
                  float* out) override;
@@ -68,20 +70,53 @@ class HostBackend : public Backend {
   const host::RowOps& ops() const { return ops_; }
 
  private:
-  // y[i * y_stride + r] = operand row i · weight row r.
-  struct Product {
+  // Stages of a parallel region of products (host_products.cc).
+  struct Load {            // operand row i = row i of x, or row rows[i] if they are given
+    const Matrix* weight;  // whose order of inputs it takes
+    const float* x;
+    int64_t x_stride;
+    const int32_t* rows;
+    const Operand* operand;
+  };
+  struct Product {  // y[i * y_stride + r] = operand row i · weight row r
     Matrix weight;
     const Operand* operand;
     float* y;
     int64_t y_stride;
   };
-  struct Task {  // a part of one product: these blocks of its output rows
-    const Product* product;
-    int64_t block_begin;
-    int64_t block_end;
+  struct GatedProduct {  // gate.y = silu(gate.y) * up.y
+    Product gate, up;
   };
-  Precision input_precision(const FeedForward& network) const;  // shared by gate and up
-  void run_products();  // all of products_, in one parallel region; then clears it
+  using Stage = std::variant<Load, Product, GatedProduct>;
+
+  // Rows of cheap operations are handed to threads in runs of about this many floats.
+  static constexpr int64_t kFloatsPerTask = 16384;
+  static int64_t rows_per_task(int64_t width) {
+    return std::max<int64_t>(1, kFloatsPerTask / width);
+  }
+  // Of a weight row: its weights, counted again for every 8 input rows.
+  static int64_t work_of_row(const Operand& operand);
+  static constexpr int64_t kLeastWork = 64 * 1024;  // of a task
+  void begin_region(int64_t work);                  // of all its products
+  // Appends a stage; returns its number in the region.
+  int add(const Load& load, int after = host::StagedTasks::kNothing);
+  int add(const Product& product, int after);
+  int add(const GatedProduct& product, int after);
+  void add_block_tasks(int stage, int64_t rows, int64_t row_work);
+  void run_region();
+
+  void run_stage(const Load& load, int64_t begin, int64_t end) const noexcept;
+  void run_stage(const Product& product, int64_t begin, int64_t end) const noexcept;
+  void run_stage(const GatedProduct& product, int64_t begin, int64_t end) const noexcept;
+  struct Network {  // one job of a feed_forward call
+    Operand gate, up, down;
+    float *gate_y, *up_y;                         // [rows, down.cols]
+    bool own_order = false;                       // of gate's inputs and of up's
+    bool shares_input = false;                    // with the job before
+    int loaded = 0, gated = 0, inner_loaded = 0;  // stages
+  };
+  Precision input_precision(const FeedForward& network) const;
+  void plan_networks(int64_t hidden, std::span<const FeedForwardJob> jobs);
   // Loads x [weight.cols] as the weight takes its inputs.
   void load_input(const Matrix& weight, const float* x, int64_t index,
                   const Operand& operand) const noexcept;
@@ -97,14 +132,11 @@ class HostBackend : public Backend {
 
   ThreadPool& pool_;
   const host::RowOps& ops_;
-  std::vector<Product> products_;
-  std::vector<Task> tasks_;
+  host::StagedTasks tasks_;
+  std::vector<Stage> stages_;
+  int64_t work_left_ = 0, task_work_ = 0;  // while a region is put together
   std::vector<Operand> operands_;
-  struct PairJob {
-    int job;  // of a feed_forward call
-    int row;  // of that job
-  };
-  std::vector<PairJob> pair_jobs_;
+  std::vector<Network> networks_;
   Scratch operand_scratch_, hidden_scratch_, conv_scratch_;
 };
 

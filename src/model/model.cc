@@ -108,7 +108,9 @@ void Model::forward(std::span<const Segment> segments, const std::function<bool(
       } else {
         Timer timer(&times_.dense_s);
         show(i, experts::DenseInput::kRouted, a_.normed, hidden);
-        feed_forward(i, a_.mixed);
+        const kernels::FeedForwardJob job = dense_network(i, a_.mixed);
+        backend_.feed_forward(a_.normed, hidden, {&job, 1});
+        show(i, experts::DenseInput::kDown, job.inner, job.network.down.cols);
       }
       backend_.add(a_.x, a_.mixed, rows_ * hidden);
     }
@@ -186,21 +188,22 @@ void Model::moe(int layer) {
   const std::span<kernels::Route> routes(routes_.data(), static_cast<size_t>(rows_ * k));
   {
     Timer timer(&times_.router_s);
-    const kernels::LinearJob job{w.router, a_.router, Precision::kFloat};
-    backend_.linear(a_.normed, rows_, config_.hidden, {&job, 1});
+    const kernels::LinearJob jobs[] = {{w.router, a_.router, Precision::kFloat},
+                                       {w.shared_gate, a_.shared_gate, Precision::kFloat}};
+    backend_.linear(a_.normed, rows_, config_.hidden, std::span(jobs).first(w.shared_gate ? 2 : 1));
     backend_.route(a_.router, rows_, config_.moe.experts, k, config_.moe.normalize, routes.data());
   }
   show(layer, experts::DenseInput::kRouted, a_.normed, config_.hidden);
   if (tap_ != nullptr) tap_->on_routes(routed_index_[layer], routes, k);
   runner_.start(layer, routes, k);
   guess_routes(layer + 1);
-  if (w.shared_gate) {  // while experts are being read
-    Timer timer(&times_.dense_s);
-    const kernels::LinearJob job{w.shared_gate, a_.shared_gate, Precision::kFloat};
-    backend_.linear(a_.normed, rows_, config_.hidden, {&job, 1});
-    feed_forward(layer, a_.shared);
+  if (w.shared_gate) {
+    const kernels::FeedForwardJob shared = dense_network(layer, a_.shared);
+    runner_.finish(a_.normed, a_.experts, &shared);
+    show(layer, experts::DenseInput::kDown, shared.inner, shared.network.down.cols);
+  } else {
+    runner_.finish(a_.normed, a_.experts, nullptr);
   }
-  runner_.finish(a_.normed, a_.experts);
   backend_.combine(routes.data(), a_.experts, rows_, k, config_.hidden,
                    w.shared_gate ? a_.shared : nullptr, a_.shared_gate, a_.mixed);
 }
@@ -222,16 +225,14 @@ void Model::guess_routes(int layer) {
   runner_.expect(layer, routes, k);
 }
 
-void Model::feed_forward(int layer, float* y) {
-  const kernels::FeedForward& network = weights_.layers[layer].shared;
-  kernels::FeedForwardJob job{network, std::span(all_rows_).first(static_cast<size_t>(rows_)), 0};
-  const int64_t inner = network.down.cols;
+kernels::FeedForwardJob Model::dense_network(int layer, float* y) {
+  kernels::FeedForwardJob job{weights_.layers[layer].shared,
+                              std::span(all_rows_).first(static_cast<size_t>(rows_)), y};
   if (input_tap_ != nullptr) {
-    inner_.resize(static_cast<size_t>(rows_ * inner));
+    inner_.resize(static_cast<size_t>(rows_ * job.network.down.cols));
     job.inner = inner_.data();
   }
-  backend_.feed_forward(a_.normed, config_.hidden, {&job, 1}, y);
-  show(layer, experts::DenseInput::kDown, job.inner, inner);
+  return job;
 }
 
 void Model::show(int layer, experts::DenseInput input, const float* x, int64_t width) {

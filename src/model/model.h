@@ -81,7 +81,8 @@ class Model {
   void delta_net(int layer, std::span<const Segment> segments);
   void moe(int layer);
   void guess_routes(int layer);  // tells tap and runner, if they want, a guess at its routes
-  void feed_forward(int layer, float* y);  // the shared expert, or a dense layer; all rows
+  // The shared expert, or a dense layer, for all rows.
+  kernels::FeedForwardJob dense_network(int layer, float* y);
   void show(int layer, experts::DenseInput input, const float* x, int64_t width);
 
   const ModelConfig& config_;

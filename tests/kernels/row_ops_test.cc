@@ -8,6 +8,8 @@
 #include <random>
 #include <vector>
 
+#include "base/aligned_buffer.h"
+
 namespace flashmoe::kernels::cpu {
 namespace {
 
@@ -69,39 +71,46 @@ TEST_P(RowOpsTest, SiluIsAccurateEverywhere) {
 TEST_P(RowOpsTest, DeltaNet) {
   for (const auto& [key_dim, value_dim, width] :
        {std::tuple{128, 128, 4}, {64, 96, 4}, {5, 7, 2}, {16, 24, 3}, {24, 83, 4}}) {
-    const DeltaNetShape shape{2, 4, key_dim, value_dim, width, 1e-6f};
-    constexpr int64_t kRows = 7;
-    const auto floats = [](int64_t n, unsigned seed, float scale = 1) {
-      return random_floats(static_cast<size_t>(n), seed, scale);
-    };
-    const std::vector<float> qkv = floats(kRows * shape.channels(), 1);
-    const std::vector<float> conv = floats(shape.channels() * width, 2);
-    const std::vector<float> z = floats(kRows * shape.value_width(), 3);
-    const std::vector<float> beta = floats(kRows * 4, 4), dt = floats(kRows * 4, 5, 10);
-    const std::vector<float> norm = floats(value_dim, 6);
-    const std::vector<float> decay(4, -0.7f), bias(4, 0.2f);
-    const std::vector<float> conv_in = floats(shape.conv_state_floats(), 7);
-    const std::vector<float> state_in = floats(shape.state_floats(), 8);
-    std::vector<float> outputs[2], states[2];
-    for (int which = 0; which < 2; ++which) {
-      const host::RowOps& table = which == 0 ? ops() : scalar();
-      std::vector<float> conv_out(conv_in.size()), state_out(state_in.size());
-      std::vector<float> mixed(qkv.size()), out(z.size());
-      const DeltaNetSegment segment{
-          0, kRows, conv_in.data(), state_in.data(), conv_out.data(), state_out.data()};
-      for (int64_t r = 0; r < kRows; ++r) {
-        table.convolve_row(shape, conv.data(), qkv.data(), segment, r, mixed.data());
+    for (const int64_t rows : {7, 1}) {
+      const DeltaNetShape shape{2, 4, key_dim, value_dim, width, 1e-6f};
+      const auto floats = [](int64_t n, unsigned seed, float scale = 1) {
+        return random_floats(static_cast<size_t>(n), seed, scale);
+      };
+      const std::vector<float> qkv = floats(rows * shape.channels(), 1);
+      const std::vector<float> conv = floats(shape.channels() * width, 2);
+      const std::vector<float> z = floats(rows * shape.value_width(), 3);
+      const std::vector<float> beta = floats(rows * 4, 4), dt = floats(rows * 4, 5, 10);
+      const std::vector<float> norm = floats(value_dim, 6);
+      const std::vector<float> decay(4, -0.7f), bias(4, 0.2f);
+      const std::vector<float> conv_in = floats(shape.conv_state_floats(), 7);
+      const std::vector<float> state_in = floats(shape.state_floats(), 8);
+      std::vector<float> outputs[2], states[2];
+      for (int which = 0; which < 2; ++which) {
+        const host::RowOps& table = which == 0 ? ops() : scalar();
+        std::vector<float> conv_out(conv_in.size());
+        AlignedBuffer state(state_in.size() * sizeof(float));
+        float* const state_out = reinterpret_cast<float*>(state.data());
+        std::vector<float> mixed(qkv.size()), out(z.size());
+        const DeltaNetSegment segment{
+            0, rows, conv_in.data(), state_in.data(), conv_out.data(), state_out};
+        const int64_t cut = which == 0 ? shape.channels() / 3 : 0;
+        for (int64_t r = 0; r < rows; ++r) {
+          table.convolve(shape, conv.data(), qkv.data(), segment, r, 0, cut, mixed.data());
+          table.convolve(shape, conv.data(), qkv.data(), segment, r, cut, shape.channels(),
+                         mixed.data());
+        }
+        for (int head = 0; head < 4; ++head) {
+          table.delta_rule_head(shape, {conv.data(), decay.data(), bias.data(), norm.data()},
+                                {qkv.data(), z.data(), beta.data(), dt.data()}, mixed.data(),
+                                segment, head, out.data());
+        }
+        outputs[which] = out;
+        states[which] = conv_out;
+        states[which].insert(states[which].end(), state_out, state_out + state_in.size());
       }
-      for (int head = 0; head < 4; ++head) {
-        table.delta_rule_head(shape, {conv.data(), decay.data(), bias.data(), norm.data()},
-                              {qkv.data(), z.data(), beta.data(), dt.data()}, mixed.data(), segment,
-                              head, out.data());
-      }
-      outputs[which] = out;
-      states[which] = state_out;
+      EXPECT_EQ(outputs[0], outputs[1]) << key_dim;
+      EXPECT_EQ(states[0], states[1]) << key_dim;
     }
-    EXPECT_EQ(outputs[0], outputs[1]) << key_dim;
-    EXPECT_EQ(states[0], states[1]) << key_dim;
   }
 }
 

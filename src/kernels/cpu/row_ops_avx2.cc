@@ -32,6 +32,13 @@ inline void widen_f16(const std::byte* from, int64_t n, float* out) {
   quant::widen(quant::DType::kF16, n - i, from + 2 * i, out + i);
 }
 
+// The 16 floats at `from` to `to`, aligned to 64, past the caches; then stream_fence is due.
+inline void stream16(const std::byte* from, float* to) {
+  _mm256_stream_ps(to, _mm256_loadu_ps(reinterpret_cast<const float*>(from)));
+  _mm256_stream_ps(to + 8, _mm256_loadu_ps(reinterpret_cast<const float*>(from) + 8));
+}
+inline void stream_fence() { _mm_sfence(); }
+
 }  // namespace
 }  // namespace flashmoe::kernels::host
 

@@ -34,6 +34,12 @@ inline void widen_f16(const std::byte* from, int64_t n, float* out) {
   quant::widen(quant::DType::kF16, n - i, from + 2 * i, out + i);
 }
 
+// The 16 floats at `from` to `to`, aligned to 64, past the caches; then stream_fence is due.
+inline void stream16(const std::byte* from, float* to) {
+  _mm512_stream_ps(to, _mm512_loadu_ps(from));
+}
+inline void stream_fence() { _mm_sfence(); }
+
 }  // namespace
 }  // namespace flashmoe::kernels::host
 

@@ -20,10 +20,11 @@ struct RowOps {
   // gate [n] = silu(gate) * up [n].
   void (*silu_multiply)(float* gate, const float* up, int64_t n) noexcept;
 
-  // mixed[row] = silu(causal convolution of qkv at the segment's row r). qkv, mixed [rows,
-  // channels].
-  void (*convolve_row)(const DeltaNetShape& shape, const float* conv, const float* qkv,
-                       const DeltaNetSegment& segment, int64_t r, float* mixed) noexcept;
+  // mixed[row] = silu(causal convolution of qkv at the segment's row r), of the channels [begin,
+  // end). qkv, mixed [rows, channels]. At the last row also fills these channels of conv_out.
+  void (*convolve)(const DeltaNetShape& shape, const float* conv, const float* qkv,
+                   const DeltaNetSegment& segment, int64_t r, int64_t begin, int64_t end,
+                   float* mixed) noexcept;
   // Runs one value head over all rows of the segment: delta rule, then the gated norm into its
   // part of out [rows, value_width]. mixed [rows, channels] is the convolution's output. (Yang et
   // al., "Gated Delta Networks", 2024, in its recurrent form.)
