@@ -30,12 +30,20 @@ namespace {
 
 #include "kernels/cpu/vectors_avx512.inc"
 
-// sums[i] += codes of the unit from quad kQuad on * x[i].
+// Sums of one activation row: with few rows, several hide the latency of an addition.
+template <int kRows>
+constexpr int kChains = kRows == 1   ? 4
+                        : kRows == 2 ? 2
+                                     : 1;
+
+// sums[c][i] += codes of the unit from quad kQuad on * x[i], each quad in one of the chains c.
 template <int kBits, int kRows, int kQuad = 0>
-inline void dot_unit(const std::byte* unit, const int8_t* const* x, int64_t at, __m512i* sums) {
+inline void dot_unit(const std::byte* unit, const int8_t* const* x, int64_t at,
+                     __m512i (*sums)[kRows]) {
   const __m512i codes = quad<kBits, kQuad>(unit);
   for (int i = 0; i < kRows; ++i) {
-    sums[i] = _mm512_dpbusd_epi32(sums[i], codes, broadcast4(x[i] + at + 4 * kQuad));
+    __m512i& sum = sums[kQuad % kChains<kRows>][i];
+    sum = _mm512_dpbusd_epi32(sum, codes, broadcast4(x[i] + at + 4 * kQuad));
   }
   if constexpr (kQuad + 1 < kQuads) dot_unit<kBits, kRows, kQuad + 1>(unit, x, at, sums);
 }
@@ -91,19 +99,25 @@ struct Avx512 {
     for (int64_t begin = 0; begin < t.cols; group += shape.group_bytes) {
       const __m512 scale = widen16(t.format.dtype, group + shape.scales_at);
       const __m512 bias = bias16(t.format, scale, group + shape.biases_at);
+      prefetch_ahead(group + shape.scales_at, 1);
       const std::byte* unit = group;
       for (int p = 0; p < pieces; ++p, begin += kUnits * kUnit) {
-        __m512i sums[kRows];
-        for (int i = 0; i < kRows; ++i) sums[i] = _mm512_setzero_si512();
+        __m512i sums[kChains<kRows>][kRows];
+        for (int c = 0; c < kChains<kRows>; ++c) {
+          for (int i = 0; i < kRows; ++i) sums[c][i] = _mm512_setzero_si512();
+        }
         for (int u = 0; u < kUnits; ++u, unit += kBits * kVectorBytes) {
-          if constexpr (kBits <= 3 || kUnits == 1) prefetch(unit + kAhead, kBits);
+          prefetch_ahead(unit, kBits);
           dot_unit<kBits, kRows>(unit, x, begin + u * kUnit, sums);
         }
         for (int i = 0; i < kRows; ++i) {
+          for (int c = 1; c < kChains<kRows>; ++c) {
+            sums[0][i] = _mm512_add_epi32(sums[0][i], sums[c][i]);
+          }
           const __m512 x_sum = _mm512_set1_ps(x_sums[i][begin / (kUnits * kUnit)]);
           const __m512 x_scale = _mm512_set1_ps(x_scales[i][begin / quant::kBlock]);
           const __m512 value =
-              _mm512_fmadd_ps(scale, _mm512_cvtepi32_ps(sums[i]), _mm512_mul_ps(bias, x_sum));
+              _mm512_fmadd_ps(scale, _mm512_cvtepi32_ps(sums[0][i]), _mm512_mul_ps(bias, x_sum));
           acc[i] = _mm512_fmadd_ps(x_scale, value, acc[i]);
         }
       }
@@ -128,11 +142,13 @@ struct Avx512 {
     for (int64_t begin = 0; begin < t.cols; group += shape.group_bytes) {
       const __m512 scale = widen16(t.format.dtype, group + shape.scales_at);
       const __m512 bias = bias16(t.format, scale, group + shape.biases_at);
+      prefetch_ahead(group + shape.scales_at, 1);
       const std::byte* unit = group;
       for (int p = 0; p < pieces; ++p, begin += kUnits * kUnit) {
         __m512 chains[4 * kRows];
         clear<kRows>(chains);
         for (int u = 0; u < kUnits; ++u, unit += kBits * kVectorBytes) {
+          prefetch_ahead(unit, kBits);
           float_dot_unit<kBits, kRows>(unit, x, begin + u * kUnit, chains);
         }
         for (int i = 0; i < kRows; ++i) {
@@ -159,6 +175,8 @@ struct Avx512 {
       const int64_t end = begin + quant::kBlock < t.cols ? begin + quant::kBlock : t.cols;
       int64_t input = begin;
       for (; input + 4 <= end; input += 4) {
+        constexpr int kVectors = kType == DType::kF32 ? 4 : 2;  // of four inputs
+        prefetch_ahead(t.block + input / 4 * kVectors * kVectorBytes, kVectors);
         for (int c = 0; c < 4; ++c) {
           add_product<kRows>(c, plain<kType>(t.block, input + c), x, input + c, chains);
         }

@@ -90,6 +90,7 @@ struct Avx512Floats {
     const std::byte* unit = t.block;
     const std::byte* scales = t.block + shape.scales_at;
     for (int64_t at = 0; at < t.cols; at += kUnit, unit += 4 * kVectorBytes) {
+      prefetch_ahead(unit, 4);
       for (int part = 0; part < kUnit / kGroup; ++part) {
         const int64_t begin = at + part * kGroup;
         if (begin >= t.cols) break;
@@ -137,6 +138,7 @@ struct Avx512Floats {
       scales += shape.scale_bytes;
     };
     for (int64_t at = 0; at < t.cols; at += kUnit, unit += 4 * kVectorBytes) {
+      prefetch_ahead(unit, 4);
       __m512 chains[4 * kRows];
       clear<kRows>(chains);
       float_dot_quads<kRows, 0, 4>(unit, table, x, at, chains);
