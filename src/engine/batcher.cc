@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/log.h"
 #include "base/timer.h"
 
 namespace flashmoe::engine {
@@ -265,10 +266,24 @@ void Batcher::start(SequencePtr owned) {
 
 void Batcher::find_prefix(Sequence& sequence) {
   if (prefixes_ != nullptr) {
-    sequence.load = prefixes_->restore(*sequence.session, sequence.tokens, [this] { wake(); });
+    try {
+      sequence.load = prefixes_->restore(*sequence.session, sequence.tokens, [this] { wake(); });
+    } catch (const std::exception& error) {
+      fail(sequence, Error(ErrorCode::kMemory, error.what()));
+      return;
+    }
     if (sequence.load != nullptr) return;
   }
   begin(sequence);
+}
+
+void Batcher::keep_state(Sequence& sequence) {
+  if (prefixes_ == nullptr) return;
+  try {
+    prefixes_->keep(*sequence.session);
+  } catch (const std::exception& error) {  // no memory: the answer goes on without
+    log_warn("{}; a prompt's state is not kept", error.what());
+  }
 }
 
 void Batcher::begin(Sequence& sequence) {
@@ -283,6 +298,7 @@ void Batcher::finish_loads() {
     if (sequence->load == nullptr || !sequence->load->arrived) continue;
     const std::unique_ptr<PrefixCache::Load> load = std::move(sequence->load);
     prefixes_->finish_load(*sequence->session, *load);
+    if (load->outcome.good) keep_state(*sequence);
     if (sequence->cancelled) continue;
     if (load->outcome.good) {
       begin(*sequence);
@@ -356,7 +372,7 @@ void Batcher::run_step(std::vector<Engine::StepItem>& items, std::vector<Sequenc
   for (Sequence* sequence : members) {
     if (sequence->cancelled) continue;  // dropped before the next step
     const Generation& generation = sequence->generation;
-    if (prefixes_ != nullptr && sequence->at_cut()) prefixes_->keep(*sequence->session);
+    if (sequence->at_cut()) keep_state(*sequence);
     if (sequence->run_tokens() <= generation.prompt_tokens) {
       sequence->listener->on_progress(sequence->run_tokens(), generation.prompt_tokens);
     }
@@ -412,7 +428,7 @@ void Batcher::finish(Sequence& sequence, FinishReason reason) {
   generation.tokens = sequence.answer.tokens();
   generation.finish = reason;
   if (sequence.first_token_s > 0) generation.generate_s = now_s() - sequence.first_token_s;
-  if (prefixes_ != nullptr) prefixes_->keep(*sequence.session);
+  keep_state(sequence);
   const SequencePtr owned =
       take_out(sequence, reason == FinishReason::kCancelled ? &BatcherStats::cancelled
                                                             : &BatcherStats::finished);

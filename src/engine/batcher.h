@@ -131,6 +131,7 @@ class Batcher {
   void find_prefix(Sequence& sequence);
   void begin(Sequence& sequence);  // its prompt, or what is not cached of it
   void finish_loads();
+  void keep_state(Sequence& sequence);
   void drop_cancelled();
   void step();
   void run_step(std::vector<Engine::StepItem>& items, std::vector<Sequence*>& members);

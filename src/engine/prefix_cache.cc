@@ -18,7 +18,8 @@ constexpr size_t kLeastTokensOnDisk = 64;
 }  // namespace
 
 PrefixCache::PrefixCache(Engine& engine, const std::string& folder, uint64_t folder_bytes)
-    : budget_bytes_(engine.plan().prefix_cache),
+    : engine_(engine),
+      budget_bytes_(engine.plan().prefix_cache),
       page_bytes_(EngineAccess::parts(engine).state_shape.page_bytes()) {
   if (folder.empty()) return;
   if (budget_bytes_ == 0) {
@@ -89,7 +90,6 @@ void PrefixCache::finish_load(Session& session, const Load& load) {
   parts.has_logits = load.outcome.has_logits;
   ++stats_.disk_hits;
   stats_.hit_tokens += static_cast<int64_t>(load.tokens.size());
-  keep(session);
 }
 
 void PrefixCache::keep(Session& session) {
@@ -105,32 +105,43 @@ void PrefixCache::keep(Session& session) {
     break;
   }
   const auto& parts = EngineAccess::parts(session);
-  const std::vector<int>& pages = parts.state.page_list().ids();
+  // A step that was stopped may have left the session with pages beyond its end.
+  const int page_count = EngineAccess::parts(engine_).state_shape.pages_for(parts.state.length());
+  const std::span<const int> pages =
+      std::span(parts.state.page_list().ids()).first(static_cast<size_t>(page_count));
   const uint64_t own_bytes = parts.state.recurrent_bytes() + 2 * tokens.size() * sizeof(int32_t) +
                              (session.has_logits() ? parts.logits.size() * sizeof(float) : 0);
   if (own_bytes + pages.size() * page_bytes_ > budget_bytes_) return;
   // Counted before room is made: what goes may share pages with what comes.
   stats_.memory_bytes += own_bytes;
   hold(pages);
-  if (!make_room()) {
+  const auto undo = [&] {
     stats_.memory_bytes -= own_bytes;
     release(pages);
+  };
+  if (!make_room()) {
+    undo();
     return;
   }
-  Entry& entry =
-      entries_.emplace_front(tokens, session.snapshot(), own_bytes, session.has_logits());
+  try {
+    entries_.emplace_front(tokens, session.snapshot(), own_bytes, session.has_logits());
+  } catch (...) {
+    undo();
+    throw;
+  }
+  Entry& entry = entries_.front();
   if (store_ != nullptr && tokens.size() >= kLeastTokensOnDisk && !store_->holds(tokens)) {
     write(entry);
   }
 }
 
-void PrefixCache::hold(const std::vector<int>& pages) {
+void PrefixCache::hold(std::span<const int> pages) {
   for (const int page : pages) {
     if (page_holders_[page]++ == 0) stats_.memory_bytes += page_bytes_;
   }
 }
 
-void PrefixCache::release(const std::vector<int>& pages) {
+void PrefixCache::release(std::span<const int> pages) {
   for (const int page : pages) {
     const auto holders = page_holders_.find(page);
     if (--holders->second > 0) continue;

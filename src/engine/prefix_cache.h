@@ -55,7 +55,8 @@ class PrefixCache {
   // restore can be asked again.
   void finish_load(Session& session, const Load& load);
 
-  // Keeps the session's state as it is now, if it fits and is not kept already.
+  // Keeps the session's state as it is now, if it fits and is not kept already. Throws Error when
+  // the system has no memory for it.
   void keep(Session& session);
 
   PrefixCacheStats stats() const;
@@ -77,12 +78,13 @@ class PrefixCache {
   using Entries = std::list<Entry>;  // most recently used first
 
   Entry* find(std::span<const int32_t> tokens);
-  void hold(const std::vector<int>& pages);
-  void release(const std::vector<int>& pages);
+  void hold(std::span<const int> pages);
+  void release(std::span<const int> pages);
   bool make_room();
   void drop(Entries::iterator entry);
   void write(Entry& entry);
 
+  Engine& engine_;
   const uint64_t budget_bytes_;
   const uint64_t page_bytes_;
   Entries entries_;

@@ -178,6 +178,25 @@ TEST_P(PrefixCacheTest, TheBudgetIsKept) {
   }
 }
 
+TEST_P(PrefixCacheTest, PagesBeyondASessionsEndDoNotCount) {
+  const std::vector<int32_t> ids = random_ids(400, 1);
+  uint64_t bytes[2];
+  for (const bool stopped : {false, true}) {
+    const std::unique_ptr<Engine> engine = open(kPlenty);
+    PrefixCache cache(*engine, "", 0);
+    Session session(*engine);
+    session.sync(std::span(ids).first(250));
+    if (stopped) {
+      EXPECT_THROW(session.sync(std::span(ids).first(300), [] { return true; }), Error);
+      EXPECT_EQ(session.tokens().size(), 250u);
+    }
+    cache.keep(session);
+    EXPECT_EQ(cache.stats().snapshots, 1);
+    bytes[stopped ? 1 : 0] = cache.stats().memory_bytes;
+  }
+  EXPECT_EQ(bytes[0], bytes[1]);
+}
+
 TEST_P(PrefixCacheTest, AnotherModelsStatesAreNotUsed) {
   const std::vector<int32_t> prompt = random_ids(300, 1);
   {
