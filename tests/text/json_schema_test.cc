@@ -194,6 +194,7 @@ TEST(JsonSchema, WhatCannotBeHonouredIsNamed) {
       {R"({"anyOf": []})", "$.anyOf"},
       {R"([])", "must be an object"},
       {R"({"enum": []})", "no finite text"},
+      {R"({"type": "object", "anyOf": [{"type": "string", "const": 1}]})", "no finite text"},
       {R"({"type": "integer", "minimum": 3, "maximum": 2})", "no finite text"},
   };
   for (const auto& c : cases) {

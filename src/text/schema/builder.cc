@@ -227,12 +227,12 @@ Expr SchemaBuilder::listed(const Json& schema, const std::string& path, StringFo
     }
   }
   std::vector<Expr> ways;
-  const std::vector<std::string> types =
-      schema.contains("type") ? types_of(schema) : std::vector<std::string>{};
+  const bool any_type = !schema.contains("type");
+  const std::vector<std::string> types = types_of(schema);  // perhaps none: no type is left
   for (const Json& value : schema["enum"]) {
     const bool is_typed =
-        types.empty() || std::any_of(types.begin(), types.end(),
-                                     [&](const auto& type) { return has_type(value, type); });
+        any_type || std::any_of(types.begin(), types.end(),
+                                [&](const auto& type) { return has_type(value, type); });
     if (!is_typed || !keeps_limits(value, schema)) continue;
     if (form == StringForm::kRaw && value.is_string()) {
       ways.push_back(g_.literal(value.get<std::string>()));
