@@ -115,6 +115,8 @@ class Call {
   // Runs one asynchronous operation to its end, with a limit of time.
   template <typename Start>
   void wait(std::chrono::milliseconds limit, const char* what, Start&& start) {
+    // Also while data never ceases to come.
+    if (options_.stop && options_.stop()) throw Error(ErrorCode::kCancelled, "stopped");
     const auto end = std::chrono::steady_clock::now() + limit;
     std::optional<beast::error_code> result;
     start([&result](beast::error_code error) { result = error; });

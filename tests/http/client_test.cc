@@ -24,6 +24,10 @@ class ClientTest : public testing::Test {
       exchange->begin_stream({200, "text/event-stream"});
       for (int i = 0; i < 3; ++i) exchange->write(sse_text(std::to_string(i), "n"));
       exchange->finish_stream();
+    } else if (request.path == "/base/many") {
+      exchange->begin_stream({200, "text/event-stream"});
+      for (int i = 0; i < 20'000; ++i) exchange->write(sse_text("and more"));
+      exchange->finish_stream();
     } else if (request.path == "/base/cut") {
       exchange->begin_stream({200, "text/event-stream"});
       exchange->write(sse_text("0"));
@@ -82,6 +86,18 @@ TEST_F(ClientTest, LeavesWhenAskedTo) {
   Client::Options impatient;
   impatient.silence_timeout = std::chrono::milliseconds(50);
   EXPECT_EQ(code(impatient), ErrorCode::kIo);
+}
+
+TEST_F(ClientTest, LeavesAStreamThatNeverPauses) {
+  int events = 0;
+  Client::Options options;
+  options.stop = [&] { return events > 0; };
+  const auto count = [&](const SseEvent&) {
+    ++events;
+    return true;
+  };
+  EXPECT_THROW(Client(url(), options).stream({"GET", "/many"}, count), Error);
+  EXPECT_LT(events, 20'000);
 }
 
 TEST(ClientAloneTest, SaysThatNobodyListens) {
