@@ -11,6 +11,7 @@
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "base/interrupt.h"
+#include "chat/stats_text.h"
 
 namespace flashmoe::chat {
 
@@ -303,6 +304,7 @@ void Chat::change_system(const std::string& text) {
 
 void Chat::change_model(const std::string& name) {
   if (!name.empty()) {
+    parts_.look_for(name);
     const std::string before = opened_;
     try {
       open(name);
@@ -333,20 +335,14 @@ void Chat::change_setting(const std::string& words) {
 
 void Chat::show_stats(const std::string&) {
   if (last_usage_.is_object() && last_answer_s_ > 0) {
-    const int64_t tokens = last_usage_.value("completion_tokens", int64_t{0});
-    say(fmt::format("last answer: {} tokens of prompt, {} of answer in {:.2f} s",
-                    last_usage_.value("prompt_tokens", int64_t{0}), tokens, last_answer_s_));
+    const Json details = last_usage_.value("prompt_tokens_details", Json::object());
+    say(fmt::format("last answer: {} tokens in {:.2f} s, after a prompt of {}, {} of them cached",
+                    last_usage_.value("completion_tokens", int64_t{0}), last_answer_s_,
+                    last_usage_.value("prompt_tokens", int64_t{0}),
+                    details.value("cached_tokens", int64_t{0})));
   }
   const Json stats = api_->get("/stats");
-  for (const auto& [key, value] : stats.items()) {
-    if (value.is_object()) {
-      for (const auto& [name, inner] : value.items()) {
-        if (!inner.is_structured()) say(fmt::format("{}.{}: {}", key, name, inner.dump()));
-      }
-    } else if (!value.is_structured()) {
-      say(fmt::format("{}: {}", key, value.dump()));
-    }
-  }
+  if (stats.contains("queue")) print(stats_text(stats));
 }
 
 std::string sessions_text(const ConversationStore& store) {

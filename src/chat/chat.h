@@ -20,6 +20,8 @@ using OpenApi = std::function<std::unique_ptr<Api>(const std::string& model)>;
 
 struct ChatParts {
   OpenApi open;
+  // Throws Error if there is no such model, before the one in use is given up for it.
+  std::function<void(const std::string& model)> look_for;
   ConversationStore store;
   Settings settings;
   ToolBox tools;

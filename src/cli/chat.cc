@@ -81,6 +81,7 @@ int chat(const ChatOptions& o) {
   // Each turn goes on from the state that the last one left.
   constexpr uint64_t kPrefixCacheBytes = uint64_t{256} << 20;
   chat::ChatParts parts{.open = {},
+                        .look_for = {},
                         .store = store,
                         .settings = make_settings(o),
                         .tools = {},
@@ -94,6 +95,9 @@ int chat(const ChatOptions& o) {
     options.model = model;
     options.engine.prefix_cache_bytes = kPrefixCacheBytes;
     return std::make_unique<LocalModel>(options);
+  };
+  parts.look_for = [&](const std::string& model) {
+    if (o.url.empty()) model_folder(model);
   };
   chat::Chat chat(std::move(parts));
   if (!o.resume.empty()) chat.resume(o.resume);
