@@ -44,7 +44,7 @@ std::vector<Event> AnswerReader::finish(engine::FinishReason reason) {
   }
   Event end = {Event::kEnd};
   end.finish = reason == engine::FinishReason::kLength && !stopped() ? Finish::kLength
-               : calls_ > 0                                          ? Finish::kToolCall
+               : !calls_.empty()                                     ? Finish::kToolCall
                                                                      : Finish::kStop;
   end.stop_string = stops_.found() ? stops_.which() : "";
   emit(std::move(end));
@@ -93,12 +93,16 @@ void AnswerReader::take(std::vector<text::ToolEvent> events) {
       case text::ToolEvent::kCallBegin: {
         Event call = {Event::kToolCall, 0, std::move(event.text), event.index};
         call.id = random_id();
-        ++calls_;
+        calls_.push_back({call.id, "", ""});
         emit(std::move(call));
         break;
       }
       case text::ToolEvent::kArguments:
+        calls_.back().arguments += event.text;
         emit({Event::kToolArguments, 0, std::move(event.text), event.index});
+        break;
+      case text::ToolEvent::kSpelledArguments:
+        calls_.back().spelled = std::move(event.text);
         break;
       case text::ToolEvent::kCallEnd:
       case text::ToolEvent::kCallBroken:

@@ -29,6 +29,13 @@ struct ReadingRules {
   bool logprobs = false;
 };
 
+// A call as the model wrote it.
+struct WrittenCall {
+  std::string id;
+  std::string arguments;  // as they are told: a JSON object, unless the call broke off
+  std::string spelled;    // ToolEvent::kSpelledArguments; empty in the JSON form
+};
+
 class AnswerReader {
  public:
   // `tokenizer` and `rules` must outlive the reader.
@@ -40,6 +47,7 @@ class AnswerReader {
   std::vector<Event> finish(engine::FinishReason reason);
 
   bool stopped() const { return stops_.found(); }
+  const std::vector<WrittenCall>& calls() const { return calls_; }  // so far
   int64_t tokens() const { return tokens_; }
   int64_t reasoning_tokens() const { return reasoning_tokens_; }
 
@@ -68,7 +76,7 @@ class AnswerReader {
   int64_t tokens_ = 0, reasoning_tokens_ = 0;
   size_t said_bytes_ = 0, told_bytes_ = 0;
   std::deque<PendingLogprobs> logprobs_;
-  int calls_ = 0;
+  std::vector<WrittenCall> calls_;
 };
 
 }  // namespace flashmoe::server

@@ -36,9 +36,8 @@ engine::SamplingOptions sampling_options(const Sampling& given, engine::Sampling
   return s;
 }
 
-// Arguments as the template takes them: the model's own text where it can, else the object.
-void fit_arguments(Json* messages, bool as_text) {
-  if (as_text) return;
+// Arguments as the template takes them: an object, where it does not take text.
+void read_arguments(Json* messages) {
   for (Json& message : *messages) {
     if (!message.contains("tool_calls")) continue;
     for (Json& call : message["tool_calls"]) {
@@ -54,12 +53,11 @@ void fit_arguments(Json* messages, bool as_text) {
   }
 }
 
-// Whether arguments given as a string come out as they are, neither quoted nor escaped.
-bool takes_text_arguments(const text::ModelChatTemplate& chat_template) {
-  const std::string arguments = R"({"where": "here"})";
+// Whether a call's arguments come out as `text`, neither quoted nor escaped.
+bool prints(const text::ModelChatTemplate& chat_template, Json arguments, const std::string& text) {
   Json call = {{"id", "0"},
                {"type", "function"},
-               {"function", {{"name", "find"}, {"arguments", arguments}}}};
+               {"function", {{"name", "find"}, {"arguments", std::move(arguments)}}}};
   Json variables = {
       {"messages",
        {{{"role", "user"}, {"content", "a"}},
@@ -67,15 +65,25 @@ bool takes_text_arguments(const text::ModelChatTemplate& chat_template) {
       {"tools", nullptr},
       {"add_generation_prompt", false}};
   try {
-    return chat_template.render(std::move(variables)).text.find(arguments) != std::string::npos;
+    return chat_template.render(std::move(variables)).text.find(text) != std::string::npos;
   } catch (const Error&) {
     return false;
   }
 }
 
+CallMemory::Form arguments_form(const text::ModelChatTemplate& chat_template,
+                                text::ToolFormat format) {
+  const std::string value = R"("here" 1)", object = R"({"where": "here"})";
+  if (format == text::ToolFormat::kXml) {
+    return prints(chat_template, {{"where", value}}, value) ? CallMemory::Form::kSpelled
+                                                            : CallMemory::Form::kNone;
+  }
+  return prints(chat_template, object, object) ? CallMemory::Form::kText : CallMemory::Form::kNone;
+}
+
 // Where other prompts are likely to part from this one: after its first turn, which is the system
-// prompt where there is one, and after the last two, where a conversation goes on. The turns between
-// were the last ones of earlier requests.
+// prompt where there is one, and after the last two, where a conversation goes on. The turns
+// between were the last ones of earlier requests.
 std::vector<int64_t> turn_ends(const std::vector<int32_t>& prompt,
                                const std::vector<int32_t>& stop_tokens) {
   std::vector<int64_t> ends;
@@ -128,7 +136,6 @@ class Generator::LiveRun final : public Run, public std::enable_shared_from_this
   class Listener;
   struct ChoiceState {
     std::unique_ptr<AnswerReader> reader;
-    std::vector<Call> calls;  // so far
     int64_t prompt_tokens = 0, done_prompt_tokens = 0;
     bool ended = false;
   };
@@ -279,23 +286,16 @@ void Generator::LiveRun::give_up(const ApiError& error) {
 }
 
 void Generator::LiveRun::emit(const std::vector<Event>& events) {
-  for (const Event& event : events) {
-    std::vector<Call>& calls = choices_[static_cast<size_t>(event.choice)].calls;
-    if (event.kind == Event::kToolCall) {
-      calls.push_back({event.id, event.text, ""});
-    } else if (event.kind == Event::kToolArguments) {
-      calls.back().arguments += event.text;
-    } else if (event.kind == Event::kEnd) {
-      for (const Call& call : calls) generator_.calls_.remember(call.id, call.arguments);
-    }
-    sink_->on_event(event);
-  }
+  for (const Event& event : events) sink_->on_event(event);
 }
 
 void Generator::LiveRun::end_choice(size_t choice, engine::FinishReason reason) {
   ChoiceState& state = choices_[choice];
   state.ended = true;
-  emit(state.reader->finish(reason));
+  const std::vector<Event> last = state.reader->finish(reason);
+  // Before the client hears of the end, and may come back with them.
+  for (const WrittenCall& call : state.reader->calls()) generator_.calls_.remember(call);
+  emit(last);
   usage_.answer_tokens += state.reader->tokens();
   usage_.reasoning_tokens += state.reader->reasoning_tokens();
   if (--running_ == 0) std::exchange(sink_, nullptr)->on_end(usage_);
@@ -330,7 +330,7 @@ Generator::Generator(const Engine& engine, const engine::TextModel& text, engine
       grammars_(text.tokenizer()) {
   if (const auto chat_template = text.chat_template(true)) {
     tool_format_ = text::detect_tool_format(*chat_template);
-    arguments_as_text_ = takes_text_arguments(*chat_template);
+    arguments_form_ = arguments_form(*chat_template, tool_format_);
   }
 }
 
@@ -339,8 +339,8 @@ Generator::~Generator() = default;
 std::vector<int32_t> Generator::encode(const Chat& chat) const {
   Json variables = chat.template_variables;
   variables["messages"] = chat.messages;
-  if (arguments_as_text_) calls_.restore(&variables["messages"]);
-  fit_arguments(&variables["messages"], arguments_as_text_);
+  if (arguments_form_ != CallMemory::Form::kText) read_arguments(&variables["messages"]);
+  calls_.restore(arguments_form_, &variables["messages"]);
   if (!chat.tools.empty() && chat.tool_choice.kind != ToolChoice::kNone) {
     variables["tools"] = chat.tools;
     // Not the template's matter: prompts do not change with it.

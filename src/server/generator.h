@@ -80,7 +80,7 @@ class Generator {
   engine::Batcher& batcher_;
   const GeneratorOptions options_;
   text::ToolFormat tool_format_ = text::ToolFormat::kNone;
-  bool arguments_as_text_ = false;  // the template takes arguments as the model wrote them
+  CallMemory::Form arguments_form_ = CallMemory::Form::kNone;
   mutable Grammars grammars_;
   CallMemory calls_;
   mutable std::mutex mutex_;

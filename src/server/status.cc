@@ -76,11 +76,17 @@ Json stats_json(const Figures& f) {
                       {"failed", b.failed}};
   json["tokens"] = {
       {"prompt", b.prompt_tokens}, {"cached", b.cached_tokens}, {"generated", b.generated_tokens}};
-  json["prefix_cache"] = {
-      {"states", b.prefix.snapshots},        {"bytes", b.prefix.memory_bytes},
-      {"lookups", b.prefix.lookups},         {"memory_hits", b.prefix.memory_hits},
-      {"disk_hits", b.prefix.disk_hits},     {"hit_tokens", b.prefix.hit_tokens},
-      {"disk_states", b.prefix_disk.states}, {"disk_bytes", b.prefix_disk.bytes}};
+  json["prefix_cache"] = {{"states", b.prefix.snapshots},
+                          {"bytes", b.prefix.memory_bytes},
+                          {"budget_bytes", plan.prefix_cache},
+                          {"lookups", b.prefix.lookups},
+                          {"memory_hits", b.prefix.memory_hits},
+                          {"disk_hits", b.prefix.disk_hits},
+                          {"hit_tokens", b.prefix.hit_tokens},
+                          {"disk_states", b.prefix_disk.states},
+                          {"disk_bytes", b.prefix_disk.bytes},
+                          {"disk_damaged", b.prefix_disk.damaged},
+                          {"disk_failed_writes", b.prefix_disk.failed_writes}};
   json["experts"] = {
       {"hits", e.expert_hits},
       {"misses", e.expert_misses},

@@ -77,7 +77,7 @@ void ToolParser::open_call() {
   begun_ = has_arguments_ = false;
   early_arguments_.clear();
   tool_ = nullptr;
-  values_ = 0;
+  spelled_ = Json::object();
   consume(kCallOpen.size());
   state_ = format_ == ToolFormat::kJson ? kBrace : kFunction;
 }
@@ -234,7 +234,9 @@ bool ToolParser::step_xml() {
       state_ == kParameter && may_begin(pending_, kFunctionClose, &is_function_end);
   if (is_function_end) {
     consume(kFunctionClose.size());
-    arguments(values_ == 0 ? "{}" : "}");
+    arguments(spelled_.empty() ? "{}" : "}");
+    emit({ToolEvent::kSpelledArguments,
+          spelled_.dump(-1, ' ', false, Json::error_handler_t::replace), calls_});
     state_ = kClose;
     return true;
   }
@@ -261,7 +263,9 @@ bool ToolParser::step_xml() {
 void ToolParser::begin_value(const std::string& name) {
   const Json schema = tool_ == nullptr ? Json(nullptr) : tool_->parameter(name);
   types_ = json_types(schema, tool_ == nullptr ? schema : tool_->parameters);
-  arguments(fmt::format("{}\"{}\": ", values_++ == 0 ? "{" : ", ", escaped(name)));
+  arguments(fmt::format("{}\"{}\": ", spelled_.empty() ? "{" : ", ", escaped(name)));
+  value_name_ = name;
+  spelled_[name] = "";
   token_.clear();
   if (types_.only_string()) arguments("\"");
   state_ = kValueHead;
@@ -279,11 +283,8 @@ bool ToolParser::step_value() {
   const size_t tag = end;
   if (end > 0 && pending_[end - 1] == '\n') --end;
   std::string text = pending_.substr(0, end);
-  if (types_.only_string()) {
-    arguments(escaped(text));
-  } else {
-    token_ += text;
-  }
+  token_ += text;
+  if (types_.only_string()) arguments(escaped(text));
   if (!closed) {
     consume(end);
     return false;
@@ -295,6 +296,7 @@ bool ToolParser::step_value() {
 }
 
 void ToolParser::end_value() {
+  spelled_[value_name_] = token_;
   if (types_.only_string()) return arguments("\"");
   const auto first = token_.find_first_not_of(kSpace);
   const auto last = token_.find_last_not_of(kSpace);

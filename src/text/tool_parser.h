@@ -20,6 +20,9 @@ struct ToolEvent {
     // text: a piece of the arguments; joined they are a JSON object. In the JSON form they are the
     // model's own bytes; fed back as a string they render to the same bytes.
     kArguments,
+    // text: a JSON object of the arguments as the model spelled them, each a string. Only in the
+    // XML form, whose templates print strings as they are; other values, as Python would.
+    kSpelledArguments,
     kCallEnd,     // text: the call as the model wrote it, from <tool_call> to </tool_call>
     kCallBroken,  // text: likewise, up to where it ceased to be a call or the answer was cut off
   };
@@ -103,8 +106,9 @@ class ToolParser {
   bool has_arguments_ = false;
   JsonScanner scanner_;
   const Tool* tool_ = nullptr;
-  JsonTypes types_;  // of the value being read
-  int values_ = 0;   // so far
+  JsonTypes types_;                 // of the value being read
+  std::string value_name_;          // its name
+  nlohmann::ordered_json spelled_;  // the values so far, by name
 };
 
 }  // namespace flashmoe::text

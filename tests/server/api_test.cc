@@ -72,6 +72,12 @@ TEST_F(ApiTest, EqualSeedsGiveEqualAnswers) {
   EXPECT_EQ(first, server_->ask(kChat, body)["choices"]);
   ASSERT_EQ(first.size(), 3u);
   EXPECT_NE(first[0]["message"], first[1]["message"]);
+  // Each as if it had been asked for alone.
+  body.erase("n");
+  for (int i = 0; i < 3; ++i) {
+    body["seed"] = 7 + i;
+    EXPECT_EQ(server_->ask(kChat, body)["choices"][0]["message"], first[i]["message"]);
+  }
 }
 
 TEST_F(ApiTest, StopStringsEndAnswersAndAreNotLeaked) {
@@ -222,6 +228,37 @@ TEST_F(ApiTest, CallsGoBackByteForByteThoughTheClientHasOnlyTheObject) {
   EXPECT_NE(said.find(arguments), std::string::npos) << said;
 }
 
+// Also where the template takes objects, and would print true as True.
+TEST(ApiTemplateTest, XmlCallsGoBackByteForByte) {
+  TestServerOptions options;
+  options.template_path = std::string(FLASHMOE_SOURCE_DIR) + "/tests/server/xml_calls.jinja";
+  TestServer server(options);
+  Json body = chat_body("Turn it on.", 200);
+  body["temperature"] = 1;
+  body["tools"] = Json::parse(R"([{"type": "function", "function": {"name": "turn", "parameters":
+    {"type": "object", "required": ["on", "size", "list"], "additionalProperties": false,
+     "properties": {"on": {"type": "boolean"}, "size": {"type": "number"},
+       "list": {"type": "array", "items": {"type": "boolean"}, "minItems": 2}}}}}])");
+  body["tool_choice"] = "required";
+  body["parallel_tool_calls"] = false;
+  body["logprobs"] = true;
+  for (int seed = 0; seed < 4; ++seed) {
+    body["seed"] = seed;
+    const Json choice = server.ask(kChat, body)["choices"][0];
+    std::string written;
+    for (const Json& one : choice["logprobs"]["content"]) {
+      for (const Json& byte : one["bytes"]) written += static_cast<char>(byte.get<int>());
+    }
+    ASSERT_NE(written.find("<parameter=on>"), std::string::npos) << written;
+    Json longer = body;
+    longer["messages"].push_back(choice["message"]);
+    const Json tokens = server.ask("/tokenize", longer)["tokens"];
+    const std::string history = server.ask("/detokenize", {{"tokens", tokens}})["text"];
+    const size_t begin = written.find("<tool_call>");
+    EXPECT_NE(history.find(written.substr(begin)), std::string::npos) << written << history;
+  }
+}
+
 // What was said before need not be run again.
 TEST_F(ApiTest, AConversationGoesOnFromTheCachedPrefix) {
   Json body = chat_body("Tell me a story about a clever owl.", 40);
@@ -246,6 +283,71 @@ TEST_F(ApiTest, CallsToolsOrHasTheFormat) {
     EXPECT_TRUE(Json::parse(message["content"].get<std::string>(), nullptr, false).is_object())
         << message;
   }
+}
+
+// A limit that is too small is named, and that very one will do.
+TEST_F(ApiTest, ChosenToolsAreCalledWholeWithinTheLeastLimit) {
+  Json other = add_tool();
+  other["function"]["name"] = "subtract";
+  Json body = chat_body("What is 2 plus 3?", 2);
+  body["tools"] = {add_tool(), other};
+  for (const Json& choice :
+       {Json("required"),
+        Json::parse(R"({"type": "function", "function": {"name": "subtract"}})")}) {
+    body["tool_choice"] = choice;
+    body["max_tokens"] = 2;
+    const http::Response refused = server_->post(kChat, body);
+    ASSERT_EQ(refused.status, 400);
+    const std::string why = Json::parse(refused.body)["error"]["message"];
+    const size_t at = why.find("at least ");
+    ASSERT_NE(at, std::string::npos) << why;
+    body["max_tokens"] = std::stoi(why.substr(at + 9));
+    const Json answer = server_->ask(kChat, body);
+    EXPECT_EQ(answer["choices"][0]["finish_reason"], "tool_calls");
+    EXPECT_LE(answer["usage"]["completion_tokens"], body["max_tokens"]);
+    const Json& call = answer["choices"][0]["message"]["tool_calls"][0]["function"];
+    if (choice != "required") {
+      EXPECT_EQ(call["name"], "subtract");
+    }
+    EXPECT_TRUE(Json::parse(call["arguments"].get<std::string>())["a"].is_number_integer());
+  }
+}
+
+TEST_F(ApiTest, ProbabilitiesEndWhereAStopStringCutsTheAnswer) {
+  Json body = chat_body("Tell me a story about a fox.", 60);
+  const std::string whole = content(server_->ask(kChat, body));
+  const std::string stop = whole.substr(21, 9);
+  body["stop"] = stop;
+  body["logprobs"] = true;
+  std::string text, told;
+  for (const Json& chunk : server_->stream(kChat, body)) {
+    if (chunk == "[DONE]") continue;
+    const Json& choice = chunk["choices"][0];
+    text += choice["delta"].value("content", "");
+    if (choice["logprobs"].is_null()) continue;
+    for (const Json& one : choice["logprobs"]["content"]) {
+      for (const Json& byte : one["bytes"]) told += static_cast<char>(byte.get<int>());
+    }
+  }
+  EXPECT_EQ(text, whole.substr(0, whole.find(stop)));
+  // The last token may be one that the stop string begins in.
+  EXPECT_TRUE(told.starts_with(text)) << told;
+  EXPECT_TRUE(whole.starts_with(told)) << told;
+  EXPECT_LT(told.size(), text.size() + stop.size());
+}
+
+TEST_F(ApiTest, SaysWhereAGrammarIsWrong) {
+  const auto message = [&](const std::string& grammar) {
+    Json body = chat_body("hi", 10);
+    body["grammar"] = grammar;
+    const http::Response response = server_->post(kChat, body);
+    EXPECT_EQ(response.status, 400);
+    return Json::parse(response.body)["error"]["message"].get<std::string>();
+  };
+  EXPECT_NE(message("root ::= \"a\"\nb ::= [z").find("grammar:2:"), std::string::npos);
+  EXPECT_NE(message("root ::= other").find("'other'"), std::string::npos);
+  EXPECT_NE(message("a ::= \"b\"").find("'root'"), std::string::npos);
+  EXPECT_NE(message("root ::= root \"a\"").find("left recursion"), std::string::npos);
 }
 
 TEST_F(ApiTest, RefusesAnswersThatCannotBe) {

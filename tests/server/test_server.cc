@@ -11,7 +11,8 @@ namespace {
 std::string tiny_model() { return std::string(FLASHMOE_SOURCE_DIR) + "/models/tiny"; }
 }  // namespace
 
-TestServer::TestServer(const TestServerOptions& options) : text_(tiny_model()) {
+TestServer::TestServer(const TestServerOptions& options)
+    : text_(tiny_model(), options.template_path) {
   EngineOptions engine_options;
   engine_options.model = tiny_model();
   engine_options.memory_bytes = uint64_t{1} << 30;

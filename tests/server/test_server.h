@@ -22,6 +22,7 @@ struct TestServerOptions {
   AccessRules access = {};
   double timeout_s = 0;
   http::ServerOptions http = {};
+  std::string template_path = {};  // empty: the embedded model's
 };
 
 class TestServer {

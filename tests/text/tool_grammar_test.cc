@@ -75,6 +75,19 @@ TEST(ToolGrammar, WhatMayBeCalledAndHowOften) {
          {"<tool_call>\n{\"name\": \"f\", \"arguments\": {}}\n</tool_call>"});
 }
 
+TEST(ToolGrammar, CallsToolsOrAnswersByASchema) {
+  ToolChoice choice;
+  choice.answer_schema = Json::parse(R"({"type": "object", "required": ["n"],
+    "additionalProperties": false, "properties": {"n": {"type": "integer"}}})");
+  const std::string answer = R"({"n": 3})";
+  expect(ToolFormat::kJson, choice, {answer, kJson, kJson + "\n" + kJson, "\n" + kJson},
+         {"", "hello", R"({"n": "3"})", answer + "\n" + kJson, kJson + "\n" + answer});
+  choice.parallel = false;
+  expect(ToolFormat::kXml, choice, {answer, kXml}, {kXml + "\n" + kXml, answer + kXml});
+  choice.kind = ToolChoice::kRequired;
+  expect(ToolFormat::kXml, choice, {kXml}, {answer});
+}
+
 TEST(ToolGrammar, XmlValuesKeepToTheirSchemas) {
   const auto call = [](const std::string& name, const std::string& value) {
     return "<tool_call>\n<function=f>\n<parameter=s>\n\n</parameter>\n<parameter=" + name + ">\n" +

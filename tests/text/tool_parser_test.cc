@@ -20,13 +20,15 @@ const std::vector<Tool>& tools() {
   return *kTools;
 }
 
-// Events as lines; contents and arguments that follow each other are joined.
+// Events as lines; contents and arguments that follow each other are joined. How arguments are
+// spelled is left out.
 std::string parse(ToolFormat format, std::string_view text, size_t size, bool whole) {
   ToolParser parser(format, tools(), whole);
   std::string lines;
   int last = -1;
   const auto add = [&](const std::vector<ToolEvent>& events) {
     for (const ToolEvent& event : events) {
+      if (event.kind == ToolEvent::kSpelledArguments) continue;
       const bool joined = last == event.kind && (event.kind == ToolEvent::kContent ||
                                                  event.kind == ToolEvent::kArguments);
       if (joined) {
@@ -34,7 +36,7 @@ std::string parse(ToolFormat format, std::string_view text, size_t size, bool wh
         continue;
       }
       last = event.kind;
-      const char* const names[] = {"content", "begin", "args", "end", "broken"};
+      const char* const names[] = {"content", "begin", "args", "", "end", "broken"};
       lines += names[event.kind];
       if (event.kind != ToolEvent::kContent) lines += std::to_string(event.index);
       lines += " " + event.text + "|";
@@ -114,6 +116,25 @@ TEST(ToolParser, XmlCalls) {
   const std::string none = "<tool_call>\n<function=now>\n</function>\n</tool_call>";
   expect_any_cut(ToolFormat::kXml, none + none,
                  "begin0 now|args0 {}|end0 " + none + "|begin1 now|args1 {}|end1 " + none + "|");
+}
+
+TEST(ToolParser, TellsHowXmlArgumentsAreSpelled) {
+  const std::string call =
+      "<tool_call>\n<function=weather>\n<parameter=any>\n1.50\n</parameter>\n"
+      "<parameter=exact>\ntrue\n</parameter>\n<parameter=tags>\n[ \"a\" ]\n</parameter>\n"
+      "<parameter=city>\n a\n\n</parameter>\n</function>\n</tool_call>";
+  for (size_t size = 1; size <= call.size(); ++size) {
+    ToolParser parser(ToolFormat::kXml, tools(), false);
+    std::string spelled;
+    for (std::string_view text = call; !text.empty();
+         text.remove_prefix(std::min(size, text.size()))) {
+      for (const ToolEvent& event : parser.push(text.substr(0, size))) {
+        if (event.kind == ToolEvent::kSpelledArguments) spelled += event.text;
+      }
+    }
+    EXPECT_EQ(spelled, R"({"any":"1.50","exact":"true","tags":"[ \"a\" ]","city":" a\n"})")
+        << "by " << size;
+  }
 }
 
 TEST(ToolParser, XmlValuesThatAreNotOfTheirType) {
