@@ -16,16 +16,17 @@ import random
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import traceback
-import urllib.request
 
 import anthropic
 import jsonschema
 import openai
 
-KEY = "a-key"
+from local_server import KEY, LocalServer
+
 CHECKS = []
 
 
@@ -34,39 +35,15 @@ def check(function):
     return function
 
 
-class Server:
+class Server(LocalServer):
     def __init__(self, program, model, *options):
-        self.process = subprocess.Popen(
-            [program, "serve", model, "--port", "0", "--api-key", KEY, "--memory", "1GiB",
-             "--context", "4096", *options],
-            stdout=subprocess.PIPE, text=True)
-        line = self.process.stdout.readline()
-        assert line.startswith("listening on http://127.0.0.1:"), line
-        self.url = line.split()[-1]
+        super().__init__(program, model, "--memory", "1GiB", "--context", "4096", *options)
 
     def openai(self, **options):
         return openai.OpenAI(base_url=self.url + "/v1", api_key=KEY, **options)
 
     def anthropic(self, **options):
         return anthropic.Anthropic(base_url=self.url, api_key=KEY, **options)
-
-    def get(self, path):
-        request = urllib.request.Request(self.url + path, headers={"x-api-key": KEY})
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return json.load(answer)
-
-    def wait_until_idle(self, seconds=30):
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            queue = self.get("/stats")["queue"]
-            if queue["waiting"] + queue["prompting"] + queue["answering"] == 0:
-                return
-            time.sleep(0.02)
-        raise AssertionError("something still runs")
-
-    def stop(self):
-        self.process.terminate()
-        assert self.process.wait(timeout=20) == 0, self.process.returncode
 
 
 def user(text):
@@ -78,6 +55,10 @@ ADD = {"type": "function", "function": {
     "name": "add", "description": "Adds two numbers.",
     "parameters": {"type": "object", "required": ["a", "b"], "additionalProperties": False,
                    "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}}}}}
+CALCULATOR = {"type": "function", "function": {  # one of those that the tiny model was trained with
+    "name": "calculator", "description": "Evaluates an arithmetic expression",
+    "parameters": {"type": "object", "properties": {"expression": {"type": "string"}},
+                   "required": ["expression"]}}}
 PERSON = {"type": "object", "required": ["name", "age"], "additionalProperties": False,
           "properties": {"name": {"type": "string", "maxLength": 20},
                          "age": {"type": "integer", "minimum": 0, "maximum": 120}}}
@@ -202,24 +183,32 @@ def openai_tools(server):
 
 @check
 def openai_agent_of_ten_calls(server):
-    """Ten rounds of call and result; the results are fed back each time."""
+    """Ten rounds of call and result, fed back each time: each goes on from the one before."""
     client = server.openai()
-    messages = user("Add the numbers one after the other with the tool.")
+    number = 2
+    messages = user(f"Use the calculator for {number} * 2.")
+    cached = []
     for round_number in range(10):
         answer = client.chat.completions.create(
-            model="tiny", messages=messages, tools=[ADD], tool_choice="required",
-            parallel_tool_calls=False, temperature=0.7, seed=round_number, max_tokens=120)
+            model="tiny", messages=messages, tools=[CALCULATOR], tool_choice="required",
+            parallel_tool_calls=False, temperature=0, max_tokens=120)
         message = answer.choices[0].message
         assert len(message.tool_calls) == 1, message
+        call = message.tool_calls[0]
+        left, right = json.loads(call.function.arguments)["expression"].split("*")
+        number = int(left) * int(right)
         messages.append(message)
-        arguments = json.loads(message.tool_calls[0].function.arguments)
-        messages.append({"role": "tool", "tool_call_id": message.tool_calls[0].id,
-                         "content": str(arguments["a"] + arguments["b"])})
+        messages.append({"role": "tool", "tool_call_id": call.id,
+                         "content": json.dumps({"result": str(number)})})
+        usage = answer.usage
+        cached.append(usage.prompt_tokens_details.cached_tokens)
+        # It goes on from where the last answer ended: but for the end of its turn, all was there.
+        assert round_number == 0 or cached[-1] >= seen, (cached, seen)
+        seen = usage.total_tokens - 1
     last = client.chat.completions.create(
-        model="tiny", messages=messages, tools=[ADD], tool_choice="none", max_tokens=40)
-    assert last.choices[0].message.content
-    return f"{answer.usage.prompt_tokens_details.cached_tokens} of " \
-           f"{answer.usage.prompt_tokens} prompt tokens cached in the tenth round"
+        model="tiny", messages=messages, tools=[CALCULATOR], max_tokens=40)
+    assert last.choices[0].message.content or last.choices[0].message.tool_calls
+    return f"cached tokens {cached}, the tenth of {usage.prompt_tokens}"
 
 
 @check
@@ -431,9 +420,8 @@ def retries(program, model):
 def hostile(server):
     """What is no HTTP, or too much of it, leaves the server well."""
     random.seed(1)
-    host, port = server.url.removeprefix("http://").split(":")
     for i in range(200):
-        with socket.create_connection((host, int(port)), timeout=10) as s:
+        with socket.create_connection((server.host, server.port), timeout=10) as s:
             garbage = random.randbytes(random.randrange(1, 2000))
             head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
             s.sendall([garbage, head + garbage, head + b"Transfer-Encoding: chunked\r\n\r\n" + garbage,
@@ -441,7 +429,7 @@ def hostile(server):
             if i % 3:
                 s.shutdown(socket.SHUT_WR)
     def post(body, chunked):
-        connection = http.client.HTTPConnection(host, int(port), timeout=10)
+        connection = http.client.HTTPConnection(server.host, server.port, timeout=10)
         connection.request("POST", "/tokenize", body, {"x-api-key": KEY}, encode_chunked=chunked)
         return connection.getresponse().status
 
@@ -455,12 +443,13 @@ def hostile(server):
 def schemathesis(server, seconds):
     """Requests derived from the description: no 5xx, no hang, answers and statuses as described."""
     program = os.path.join(os.path.dirname(sys.executable), "schemathesis")
-    result = subprocess.run(
-        [program, "run", server.url + "/openapi.json", "--header", f"x-api-key: {KEY}",
-         "--checks", "not_a_server_error,status_code_conformance,content_type_conformance,"
-         "response_schema_conformance", "--request-timeout", "30", "--max-time", str(seconds),
-         "--continue-on-failure"],
-        capture_output=True, text=True, timeout=seconds + 120)
+    with tempfile.TemporaryDirectory() as folder:  # it leaves notes where it runs
+        result = subprocess.run(
+            [os.path.abspath(program), "run", server.url + "/openapi.json",
+             "--header", f"x-api-key: {KEY}", "--checks", "not_a_server_error,"
+             "status_code_conformance,content_type_conformance,response_schema_conformance",
+             "--request-timeout", "30", "--max-time", str(seconds), "--continue-on-failure"],
+            capture_output=True, text=True, timeout=seconds + 120, cwd=folder)
     print(result.stdout[-6000:])
     assert result.returncode == 0, result.stderr[-2000:]
 
