@@ -22,7 +22,7 @@ uint64_t backend_scratch(const PlanInput& in) {
   const int64_t pairs = std::max<int64_t>(
       in.rows,
       std::min(experts::StreamedMoe::kPairsPerCall, in.rows * (c.moe.experts_per_token + 1)));
-  return in.backend.scratch_bytes(pairs, width, intermediate);
+  return in.backend.scratch_bytes(pairs, width, intermediate, in.state.attention, in.context);
 }
 
 uint64_t scratch_bytes(const PlanInput& in) {

@@ -140,6 +140,9 @@ struct AttentionShape {
   size_t page_bytes() const {
     return size_t{2} * kv_width() * kPageTokens * (kv_type == KvType::kF16 ? 2 : 4);
   }
+  // What a row's attention to one page comes to, before pages are merged: for each head its
+  // output, its highest score and the sum of its weights.
+  int64_t partial_floats() const { return int64_t{heads} * (head_dim + 2); }
 };
 
 struct AttentionWeights {
@@ -177,8 +180,10 @@ class Backend {
   virtual void prepare(const FileMatrix& source, int64_t row_begin, int64_t rows,
                        std::byte* destination) = 0;
   // Scratch bytes this backend holds when no call has more than `rows` rows, no product is wider
-  // than `width` inputs, and no feed-forward network than `intermediate`.
-  virtual size_t scratch_bytes(int64_t rows, int64_t width, int64_t intermediate) const = 0;
+  // than `width` inputs, no feed-forward network than `intermediate`, and no sequence is longer
+  // than `positions`.
+  virtual size_t scratch_bytes(int64_t rows, int64_t width, int64_t intermediate,
+                               const AttentionShape& attention, int64_t positions) const = 0;
 
   // out [ids.size(), table.cols] = rows of the table.
   virtual void embed(const Matrix& table, std::span<const int32_t> ids, float* out) = 0;

@@ -79,7 +79,8 @@ std::byte* HostBackend::Scratch::reserve(size_t bytes) {
   return buffer_.data();
 }
 
-size_t HostBackend::scratch_bytes(int64_t rows, int64_t width, int64_t intermediate) const {
+size_t HostBackend::scratch_bytes(int64_t rows, int64_t width, int64_t intermediate,
+                                  const AttentionShape& attention, int64_t positions) const {
   const auto operand = [&](int64_t cols) {
     return std::max(operand_row_bytes(cols, Precision::kFast),
                     operand_row_bytes(cols, Precision::kFloat));
@@ -87,7 +88,9 @@ size_t HostBackend::scratch_bytes(int64_t rows, int64_t width, int64_t intermedi
   // A product's input in both precisions, or a network's in two orders and what it gives down.
   const size_t row_bytes = 2 * operand(width) + operand(intermediate) +
                            static_cast<size_t>(2 * intermediate + width) * sizeof(float);
-  return static_cast<size_t>(rows) * row_bytes;
+  const int64_t pages = (positions + kPageTokens - 1) / kPageTokens;
+  return static_cast<size_t>(rows) * row_bytes +
+         static_cast<size_t>(pages * attention.partial_floats()) * sizeof(float);
 }
 
 void HostBackend::embed(const Matrix& table, std::span<const int32_t> ids, float* out) {
@@ -153,24 +156,71 @@ void HostBackend::delta_net(const DeltaNetShape& shape, const DeltaNetWeights& w
   });
 }
 
+namespace {
+
+// Up to kHeadTile query heads that share a kv head are computed together.
+struct HeadTiles {
+  int group, tiles;  // query heads of a kv head, and the tiles they make
+  int count;         // of all kv heads
+
+  explicit HeadTiles(const AttentionShape& shape)
+      : group(shape.heads / shape.kv_heads),
+        tiles((group + host::kHeadTile - 1) / host::kHeadTile),
+        count(shape.kv_heads * tiles) {}
+  int first_head(int64_t tile) const {
+    return static_cast<int>(tile) / tiles * group +
+           static_cast<int>(tile) % tiles * host::kHeadTile;
+  }
+  int heads(int64_t tile) const {
+    return std::min(host::kHeadTile, group - static_cast<int>(tile) % tiles * host::kHeadTile);
+  }
+};
+
+}  // namespace
+
 void HostBackend::attention(const AttentionShape& shape, const AttentionWeights& weights,
                             const AttentionInput& input, std::span<const AttentionSegment> segments,
                             float* out) {
+  const HeadTiles tiles(shape);
   for (const AttentionSegment& segment : segments) {
     pool_.run(static_cast<int>(segment.rows), [&](int r) noexcept {
       ops_.rotate_and_store_row(shape, weights, input, segment, r);
     });
-    // A task is a row and up to kHeadTile query heads that share a kv head.
-    const int group = shape.heads / shape.kv_heads;
-    const int tiles = (group + host::kHeadTile - 1) / host::kHeadTile;
-    const int row_tasks = shape.kv_heads * tiles;
-    pool_.run(static_cast<int>(segment.rows) * row_tasks, [&](int task) noexcept {
-      const int tile = task % row_tasks;
-      const int first = tile % tiles * host::kHeadTile;
-      ops_.attend(shape, input, segment, task / row_tasks, tile / tiles * group + first,
-                  std::min(host::kHeadTile, group - first), out);
+    if (segment.rows == 1 && segment.position >= kPageTokens) {
+      attend_by_blocks(shape, input, segment, out);
+      continue;
+    }
+    pool_.run(static_cast<int>(segment.rows) * tiles.count, [&](int task) noexcept {
+      const int tile = task % tiles.count;
+      ops_.attend(shape, input, segment, task / tiles.count, tiles.first_head(tile),
+                  tiles.heads(tile), out);
     });
   }
+}
+
+// A single row has few heads, but may see many pages.
+void HostBackend::attend_by_blocks(const AttentionShape& shape, const AttentionInput& input,
+                                   const AttentionSegment& segment, float* out) {
+  const HeadTiles tiles(shape);
+  const int64_t blocks = segment.position / kPageTokens + 1;
+  float* partial = reinterpret_cast<float*>(partial_scratch_.reserve(
+      static_cast<size_t>(blocks * shape.partial_floats()) * sizeof(float)));
+  // For each tile a stage for its blocks; then for each a stage that merges them.
+  tasks_.clear();
+  for (int tile = 0; tile < tiles.count; ++tile) {
+    const int stage = tasks_.add_stage();
+    for (int64_t block = 0; block < blocks; ++block) tasks_.add(stage, block, block + 1);
+  }
+  for (int tile = 0; tile < tiles.count; ++tile) tasks_.add(tasks_.add_stage(tile), 0, 1);
+  tasks_.run(pool_, [&](int stage, int64_t begin, int64_t) noexcept {
+    const int tile = stage % tiles.count;
+    const int head = tiles.first_head(tile), n = tiles.heads(tile);
+    if (stage < tiles.count) {
+      ops_.attend_block(shape, input, segment, 0, head, n, begin, partial);
+    } else {
+      ops_.merge_blocks(shape, input, segment, 0, head, n, partial, out);
+    }
+  });
 }
 
 void HostBackend::route(const float* logits, int64_t rows, int experts, int k, bool normalize,

@@ -22,7 +22,8 @@ class HostBackend : public Backend {
   size_t prepared_bytes(const quant::Format& format, int64_t rows, int64_t cols) const override;
   void prepare(const FileMatrix& source, int64_t row_begin, int64_t rows,
                std::byte* destination) override;
-  size_t scratch_bytes(int64_t rows, int64_t width, int64_t intermediate) const override;
+  size_t scratch_bytes(int64_t rows, int64_t width, int64_t intermediate,
+                       const AttentionShape& attention, int64_t positions) const override;
   void embed(const Matrix& table, std::span<const int32_t> ids, float* out) override;
   void rms_norm(const float* x, const float* weight, int64_t rows, int64_t width, float eps,
                 float* out) override;
@@ -117,6 +118,8 @@ class HostBackend : public Backend {
   };
   Precision input_precision(const FeedForward& network) const;
   void plan_networks(int64_t hidden, std::span<const FeedForwardJob> jobs);
+  void attend_by_blocks(const AttentionShape& shape, const AttentionInput& input,
+                        const AttentionSegment& segment, float* out);
   // Loads x [weight.cols] as the weight takes its inputs.
   void load_input(const Matrix& weight, const float* x, int64_t index,
                   const Operand& operand) const noexcept;
@@ -137,7 +140,7 @@ class HostBackend : public Backend {
   int64_t work_left_ = 0, task_work_ = 0;  // while a region is put together
   std::vector<Operand> operands_;
   std::vector<Network> networks_;
-  Scratch operand_scratch_, hidden_scratch_, conv_scratch_;
+  Scratch operand_scratch_, hidden_scratch_, conv_scratch_, partial_scratch_;
 };
 
 }  // namespace flashmoe::kernels

@@ -253,8 +253,11 @@ TEST_P(AttentionTest, FollowsTheDefinition) {
   std::vector<std::vector<std::byte>> memory(2, std::vector<std::byte>(shape.page_bytes()));
   const std::vector<std::byte*> pages = {memory[0].data(), memory[1].data()};
   std::vector<float> out(kAll * shape.query_width());
-  for (int64_t begin : {int64_t{0}, kBefore}) {  // two steps of one sequence
-    const int64_t n = begin == 0 ? kBefore : kRows;
+  // Steps of one sequence; that of a single row is computed in another way.
+  for (const auto& [begin, n] : {std::pair<int64_t, int64_t>{0, kBefore},
+                                 {kBefore, kRows - 2},
+                                 {kAll - 2, 1},
+                                 {kAll - 1, 1}}) {
     std::vector<float> q_used(q.begin() + begin * shape.query_width(), q.end());
     std::vector<float> k_used(k.begin() + begin * shape.kv_width(), k.end());
     const AttentionSegment segment{0, n, begin, pages};
@@ -315,7 +318,8 @@ INSTANTIATE_TEST_SUITE_P(Shapes, AttentionTest,
                          testing::Values(AttentionCase{2, 1, 16, 16, KvType::kF32, false},
                                          AttentionCase{4, 2, 32, 8, KvType::kF32, true},
                                          AttentionCase{4, 4, 20, 10, KvType::kF16, true},
-                                         AttentionCase{6, 2, 64, 32, KvType::kF16, false}));
+                                         AttentionCase{6, 2, 64, 32, KvType::kF16, false},
+                                         AttentionCase{20, 2, 16, 16, KvType::kF16, true}));
 
 // y = down(silu(gate x) * up x) for experts with different rows, on both backends.
 TEST_F(HostTest, FeedForwardRunsEachNetworkOnItsRows) {

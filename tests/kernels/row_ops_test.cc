@@ -116,8 +116,11 @@ TEST_P(RowOpsTest, DeltaNet) {
 
 TEST_P(RowOpsTest, Attention) {
   for (const KvType kv : {KvType::kF16, KvType::kF32}) {
-    for (const auto& [heads, kv_heads, dim, rotary] :
-         {std::tuple{8, 2, 256, 64}, {3, 1, 20, 10}, {6, 6, 64, 64}, {7, 1, 72, 8}}) {
+    for (const auto& [heads, kv_heads, dim, rotary] : {std::tuple{8, 2, 256, 64},
+                                                       {3, 1, 20, 10},
+                                                       {6, 6, 64, 64},
+                                                       {7, 1, 72, 8},
+                                                       {20, 2, 16, 8}}) {
       const AttentionShape shape{heads, kv_heads, dim, rotary, 1e-6f, kv};
       constexpr int64_t kRows = 290;
       const size_t query = static_cast<size_t>(kRows * shape.query_width());
@@ -147,8 +150,19 @@ TEST_P(RowOpsTest, Attention) {
              {int64_t{0}, int64_t{3}, int64_t{15}, int64_t{254}, int64_t{256}, kRows - 1}) {
           for (int head = 0; head < heads; head += group) {
             for (int first = 0; first < group; first += host::kHeadTile) {
-              table.attend(shape, input, segment, r, head + first,
-                           std::min(host::kHeadTile, group - first), out.data());
+              const int n = std::min(host::kHeadTile, group - first);
+              if (which == 1) {
+                table.attend(shape, input, segment, r, head + first, n, out.data());
+                continue;
+              }
+              // Block by block it gives the same bits, in any order.
+              std::vector<float> partial(2 * static_cast<size_t>(shape.partial_floats()));
+              for (int64_t block = r / kPageTokens; block >= 0; --block) {
+                table.attend_block(shape, input, segment, r, head + first, n, block,
+                                   partial.data());
+              }
+              table.merge_blocks(shape, input, segment, r, head + first, n, partial.data(),
+                                 out.data());
             }
           }
         }

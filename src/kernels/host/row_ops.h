@@ -43,9 +43,17 @@ struct RowOps {
   // how a prompt is cut into chunks.
   void (*attend)(const AttentionShape& shape, const AttentionInput& input,
                  const AttentionSegment& segment, int64_t r, int head, int n, float* out) noexcept;
+  // The same in two steps, so that blocks can be computed at once: each block's part of `partial`
+  // [blocks, partial_floats()], then these merged.
+  void (*attend_block)(const AttentionShape& shape, const AttentionInput& input,
+                       const AttentionSegment& segment, int64_t r, int head, int n, int64_t block,
+                       float* partial) noexcept;
+  void (*merge_blocks)(const AttentionShape& shape, const AttentionInput& input,
+                       const AttentionSegment& segment, int64_t r, int head, int n, float* partial,
+                       float* out) noexcept;
 };
 
-constexpr int kHeadTile = 4;
+constexpr int kHeadTile = 8;
 
 // Heads of attention and delta net are at most this wide; ModelConfig refuses larger ones.
 constexpr int kMaxHeadDim = 512;
