@@ -103,9 +103,10 @@ struct Avx2 {
     }
     const std::byte* group = t.block;
     for (int64_t begin = 0; begin < t.cols; begin += t.format.group, group += shape.group_bytes) {
+      prefetch(group + shape.scales_at + kAhead);
       const std::byte* piece = group;
       for (int64_t at = begin; at < begin + t.format.group; at += kUnits * kUnit) {
-        prefetch_ahead(piece, kUnits * kBits);
+        prefetch(piece + kAhead, kUnits * kBits);
         for (int h = 0; h < 2; ++h) {
           __m256i pairs[kRows], sums[kRows];
           for (int i = 0; i < kRows; ++i) sums[i] = _mm256_setzero_si256();

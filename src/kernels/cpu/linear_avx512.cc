@@ -40,6 +40,7 @@ constexpr int kChains = kRows == 1   ? 4
 template <int kBits, int kRows, int kQuad = 0>
 inline void dot_unit(const std::byte* unit, const int8_t* const* x, int64_t at,
                      __m512i (*sums)[kRows]) {
+  prefetch_quad<kBits, kQuad>(unit);
   const __m512i codes = quad<kBits, kQuad>(unit);
   for (int i = 0; i < kRows; ++i) {
     __m512i& sum = sums[kQuad % kChains<kRows>][i];
@@ -51,6 +52,7 @@ inline void dot_unit(const std::byte* unit, const int8_t* const* x, int64_t at,
 template <int kBits, int kRows, int kQuad = 0>
 inline void float_dot_unit(const std::byte* unit, const float* const* x, int64_t at,
                            __m512* chains) {
+  prefetch_quad<kBits, kQuad>(unit);
   const __m512i codes = quad<kBits, kQuad>(unit);
   const __m512i mask = _mm512_set1_epi32(0xff);
   const __m512i bytes[4] = {
@@ -82,7 +84,21 @@ struct Avx512 {
 
   template <int kBits, int kUnits, int kRows>
   static void int8_tile(const Tile& t) noexcept {
-    const AffineShape shape(t.format);
+    // The commonest kind, where memory and not arithmetic should decide.
+    if (kRows <= 2 && t.format.dtype == DType::kBf16 && !t.format.zero_points) {
+      quant::Format format = t.format;
+      format.dtype = DType::kBf16;
+      format.zero_points = false;
+      int8_tile_of<kBits, kUnits, kRows>(t, format);
+    } else {
+      int8_tile_of<kBits, kUnits, kRows>(t, t.format);
+    }
+  }
+
+  // `format` is the tile's.
+  template <int kBits, int kUnits, int kRows>
+  [[gnu::always_inline]] static void int8_tile_of(const Tile& t, const quant::Format& format) {
+    const AffineShape shape(format);
     const int8_t* x[kRows];
     const float* x_scales[kRows];
     const float* x_sums[kRows];
@@ -95,11 +111,8 @@ struct Avx512 {
       acc[i] = _mm512_setzero_ps();
     }
     const std::byte* group = t.block;
-    const int pieces = t.format.group / static_cast<int>(kUnits * kUnit);
+    const int pieces = format.group / static_cast<int>(kUnits * kUnit);
     for (int64_t begin = 0; begin < t.cols; group += shape.group_bytes) {
-      const __m512 scale = widen16(t.format.dtype, group + shape.scales_at);
-      const __m512 bias = bias16(t.format, scale, group + shape.biases_at);
-      prefetch_ahead(group + shape.scales_at, 1);
       const std::byte* unit = group;
       for (int p = 0; p < pieces; ++p, begin += kUnits * kUnit) {
         __m512i sums[kChains<kRows>][kRows];
@@ -107,9 +120,14 @@ struct Avx512 {
           for (int i = 0; i < kRows; ++i) sums[c][i] = _mm512_setzero_si512();
         }
         for (int u = 0; u < kUnits; ++u, unit += kBits * kVectorBytes) {
-          prefetch_ahead(unit, kBits);
           dot_unit<kBits, kRows>(unit, x, begin + u * kUnit, sums);
         }
+        if (p + 1 == pieces) prefetch(group + shape.scales_at + kAhead);
+        // Only now, when what was asked for with the codes has come.
+        const std::byte* after = group;
+        asm("" : "+r"(after) : "v"(sums[0][0]));
+        const __m512 scale = widen16(format.dtype, after + shape.scales_at);
+        const __m512 bias = bias16(format, scale, after + shape.biases_at);
         for (int i = 0; i < kRows; ++i) {
           for (int c = 1; c < kChains<kRows>; ++c) {
             sums[0][i] = _mm512_add_epi32(sums[0][i], sums[c][i]);
@@ -142,13 +160,12 @@ struct Avx512 {
     for (int64_t begin = 0; begin < t.cols; group += shape.group_bytes) {
       const __m512 scale = widen16(t.format.dtype, group + shape.scales_at);
       const __m512 bias = bias16(t.format, scale, group + shape.biases_at);
-      prefetch_ahead(group + shape.scales_at, 1);
+      prefetch(group + shape.scales_at + kAhead);
       const std::byte* unit = group;
       for (int p = 0; p < pieces; ++p, begin += kUnits * kUnit) {
         __m512 chains[4 * kRows];
         clear<kRows>(chains);
         for (int u = 0; u < kUnits; ++u, unit += kBits * kVectorBytes) {
-          prefetch_ahead(unit, kBits);
           float_dot_unit<kBits, kRows>(unit, x, begin + u * kUnit, chains);
         }
         for (int i = 0; i < kRows; ++i) {
@@ -176,7 +193,7 @@ struct Avx512 {
       int64_t input = begin;
       for (; input + 4 <= end; input += 4) {
         constexpr int kVectors = kType == DType::kF32 ? 4 : 2;  // of four inputs
-        prefetch_ahead(t.block + input / 4 * kVectors * kVectorBytes, kVectors);
+        prefetch(t.block + input / 4 * kVectors * kVectorBytes + kAhead, kVectors);
         for (int c = 0; c < 4; ++c) {
           add_product<kRows>(c, plain<kType>(t.block, input + c), x, input + c, chains);
         }

@@ -49,6 +49,7 @@ constexpr int kOffset = 12;
 template <int kRows, int kQuad, int kEnd>
 inline void dot_quads(const std::byte* unit, __m512i table, const int8_t* const* x, int64_t at,
                       __m512i* sums) {
+  prefetch_quad<4, kQuad>(unit);
   const __m512i codes = _mm512_shuffle_epi8(table, quad<4, kQuad>(unit));
   for (int i = 0; i < kRows; ++i) {
     sums[i] = _mm512_dpbusd_epi32(sums[i], codes, broadcast4(x[i] + at + 4 * kQuad));
@@ -59,6 +60,7 @@ inline void dot_quads(const std::byte* unit, __m512i table, const int8_t* const*
 template <int kRows, int kQuad, int kEnd>
 inline void float_dot_quads(const std::byte* unit, __m512i table, const float* const* x, int64_t at,
                             __m512* chains) {
+  prefetch_quad<4, kQuad>(unit);
   const __m512i codes = _mm512_shuffle_epi8(table, quad<4, kQuad>(unit));
   const __m512i places[4] = {_mm512_slli_epi32(codes, 24), _mm512_slli_epi32(codes, 16),
                              _mm512_slli_epi32(codes, 8), codes};
@@ -90,7 +92,6 @@ struct Avx512Floats {
     const std::byte* unit = t.block;
     const std::byte* scales = t.block + shape.scales_at;
     for (int64_t at = 0; at < t.cols; at += kUnit, unit += 4 * kVectorBytes) {
-      prefetch_ahead(unit, 4);
       for (int part = 0; part < kUnit / kGroup; ++part) {
         const int64_t begin = at + part * kGroup;
         if (begin >= t.cols) break;
@@ -138,7 +139,6 @@ struct Avx512Floats {
       scales += shape.scale_bytes;
     };
     for (int64_t at = 0; at < t.cols; at += kUnit, unit += 4 * kVectorBytes) {
-      prefetch_ahead(unit, 4);
       __m512 chains[4 * kRows];
       clear<kRows>(chains);
       float_dot_quads<kRows, 0, 4>(unit, table, x, at, chains);
