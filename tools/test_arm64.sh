@@ -11,7 +11,8 @@ readonly build=$PWD/build/arm64
 readonly root=$build/root
 readonly packages='libfmt-dev libfmt9 nlohmann-json3-dev libcli11-dev liburing-dev liburing2
   libpcre2-dev libpcre2-8-0 libutf8proc-dev libutf8proc2 liblz4-dev liblz4-1 libxxhash-dev
-  libxxhash0 libboost1.81-dev libgtest-dev'
+  libxxhash0 libboost1.81-dev libedit-dev libedit2 libbsd-dev libbsd0 libmd0 libncurses-dev libtinfo6
+  libgtest-dev'
 
 if (($# > 0)); then folders=("$@"); else folders=(base io quant kernels experts engine); fi
 

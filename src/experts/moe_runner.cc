@@ -132,7 +132,10 @@ void StreamedMoe::expect(int layer, std::span<const kernels::Route> routes, int 
 }
 
 void StreamedMoe::start_reads() {
-  while (loader_.can_start()) {
+  // A disk shares itself among all that it is asked for at once, and brings it all at the end; of a
+  // few at a time the first can be computed while the next ones come.
+  constexpr int kAtOnce = 3;
+  while (loader_.can_start() && (crowded_ || loader_.in_flight() < kAtOnce)) {
     if (next_miss_ < misses_.size()) {
       loader_.start(misses_[next_miss_++].key);
     } else if (!read_ahead()) {
