@@ -51,7 +51,12 @@ std::vector<quant::Format> formats() {
   for (int bits : {2, 3, 4, 5, 6, 8}) {
     list.push_back({quant::Encoding::kAffine, quant::DType::kBf16, bits, 64});
   }
-  list.push_back({quant::Encoding::kPlain, quant::DType::kBf16, 0, 0});
+  using quant::DType, quant::Encoding;
+  list.push_back({Encoding::kFloats, DType::kF8E8M0, 4, 32});  // mxfp4
+  list.push_back({Encoding::kFloats, DType::kF8E4M3, 4, 16});  // nvfp4
+  list.push_back({Encoding::kFloats, DType::kF8E8M0, 8, 32});  // mxfp8
+  list.push_back({Encoding::kFloats, DType::kF32, 8, 128});    // fp8 in blocks
+  list.push_back({Encoding::kPlain, DType::kBf16, 0, 0});
   for (uint32_t id = 0; id < 64; ++id) {
     if (const auto type = quant::block_type(id)) list.push_back(quant::Format::of_blocks(*type));
   }
@@ -79,7 +84,7 @@ class Products {
   // others of them, by turns; medians over the visits, so that preemptions drop out.
   Rates measure(const quant::Format& format, Isa isa, int64_t rows, int64_t batch) {
     if (stop_ && stop_()) throw Error(ErrorCode::kCancelled, "stopped");
-    const bool int8 = format.encoding != quant::Encoding::kPlain;
+    const bool int8 = kernels::cpu::takes_int8(format);
     const size_t row_bytes = int8 ? quant::int8_row_bytes(kCols) : quant::float_row_bytes(kCols);
     AlignedBuffer x(row_bytes * static_cast<size_t>(batch));
     std::vector<float> floats(kCols), y(static_cast<size_t>(rows * batch));

@@ -53,7 +53,7 @@ int imatrix(const ImatrixOptions& o) {
   how.moments = o.moments;
   how.progress = [&](int64_t done) { progress.update(static_cast<uint64_t>(done)); };
   how.stop = stop_requested;
-  const convert::Importance importance = convert::measure_importance(*engine, tokens, how);
+  const convert::Importance importance = convert::measure_importance(*engine, folder, tokens, how);
   importance.write(o.out);
   log_info("{}: the inputs of {} tokens", o.out, tokens.size());
   return 0;

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/thread_pool.h"
+#include "convert/mlx_tensors.h"
 #include "experts/input_tap.h"
 #include "experts/route_tap.h"
 #include "model/checkpoint_config.h"
@@ -48,6 +49,34 @@ struct Sums {
   }
 };
 
+// The delta net's output matrices, from the checkpoint's order of value heads to transformers'.
+void reorder_value_heads(const model::ModelConfig& config,
+                         std::map<std::string, InputMeans>* inputs) {
+  const auto& d = config.delta;
+  if (!d.tiled) return;
+  std::vector<size_t> from;
+  for (int64_t head = 0; head < d.value_heads; ++head) {
+    for (int64_t i = 0; i < d.value_dim; ++i) {
+      from.push_back(static_cast<size_t>(stored_value_head(config, head) * d.value_dim + i));
+    }
+  }
+  for (int layer = 0; layer < config.layers; ++layer) {
+    const auto found = inputs->find(fmt::format("layers.{}.mixer_out", layer));
+    if (config.layer_kinds[static_cast<size_t>(layer)] != model::LayerKind::kDeltaNet ||
+        found == inputs->end()) {
+      continue;
+    }
+    const InputMeans stored = found->second;
+    const size_t n = from.size();
+    for (size_t i = 0; i < n; ++i) {
+      found->second.squares[i] = stored.squares[from[i]];
+      for (size_t j = 0; j < n && !stored.moments.empty(); ++j) {
+        found->second.moments[i * n + j] = stored.moments[from[i] * n + from[j]];
+      }
+    }
+  }
+}
+
 class Collector final : public experts::InputTap {
  public:
   Collector(Engine& engine, bool moments)
@@ -72,9 +101,10 @@ class Collector final : public experts::InputTap {
         moments_);
   }
 
-  Importance finish() const {
+  Importance finish(const model::ModelConfig& config) const {
     std::map<std::string, InputMeans> inputs;
     for (const auto& [name, sums] : sums_) inputs[name] = sums.means();
+    reorder_value_heads(config, &inputs);
     return Importance(std::move(inputs));
   }
 
@@ -163,8 +193,8 @@ uint64_t importance_bytes(const std::string& folder, bool moments) {
   return bytes;
 }
 
-Importance measure_importance(Engine& engine, std::span<const int32_t> tokens,
-                              const MeasureOptions& options) {
+Importance measure_importance(Engine& engine, const std::string& folder,
+                              std::span<const int32_t> tokens, const MeasureOptions& options) {
   Collector collector(engine, options.moments);
   engine.set_input_tap(&collector);
   struct Untap {
@@ -184,7 +214,7 @@ Importance measure_importance(Engine& engine, std::span<const int32_t> tokens,
       if (options.progress) options.progress(done);
     }
   }
-  return collector.finish();
+  return collector.finish(model::read_model_config(*format::Checkpoint::open(folder)));
 }
 
 }  // namespace flashmoe::convert

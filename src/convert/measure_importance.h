@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "convert/importance.h"
@@ -21,9 +22,10 @@ struct MeasureOptions {
 // Bytes that the sums will take, of a model in folder `folder`.
 uint64_t importance_bytes(const std::string& folder, bool moments);
 
-// Runs the tokens in windows, each with an empty context. The engine's context holds a window.
-// Throws Error kCancelled when stopped.
-Importance measure_importance(Engine& engine, std::span<const int32_t> tokens,
-                              const MeasureOptions& options);
+// Runs the tokens in windows, each with an empty context. The engine, opened from `folder`, has a
+// context that holds a window. Columns are in transformers' order, whatever order of value heads
+// the files have. Throws Error kCancelled when stopped.
+Importance measure_importance(Engine& engine, const std::string& folder,
+                              std::span<const int32_t> tokens, const MeasureOptions& options);
 
 }  // namespace flashmoe::convert

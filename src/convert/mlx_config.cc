@@ -48,6 +48,11 @@ json mlx_config(const json& source, const model::ModelConfig& config,
   }
   // The vision tower is not in the result.
   result.erase("vision_config");
+  // Nor is what another tool quantised.
+  for (const char* key : {"compression_config", "quantization", "quantization_config"}) {
+    result.erase(key);
+    if (result.contains("text_config")) result["text_config"].erase(key);
+  }
   result["quantization"] = quantization_of(tensors, format);
   result["quantization_config"] = result["quantization"];
   return result;

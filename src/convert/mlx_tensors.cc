@@ -3,268 +3,368 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <map>
 #include <optional>
 #include <string_view>
 #include <utility>
 
 #include "base/check.h"
-#include "base/error.h"
+#include "model/tensor_finder.h"
 
 namespace flashmoe::convert {
 
 namespace {
 
-using format::Extent;
+using format::MatrixInfo;
 using format::TensorInfo;
+using model::TensorNames;
 using quant::DType;
+using Change = MlxTensor::Change;
 
 constexpr std::string_view kWeight = ".weight";
+// MLX has Hugging Face's names in all but experts and prefixes.
+const TensorNames& kNames = model::kTransformersNames;
 
-// Removes `prefix` or `suffix` if it is there.
-bool eat_prefix(std::string_view* text, std::string_view prefix) {
-  if (!text->starts_with(prefix)) return false;
-  text->remove_prefix(prefix.size());
-  return true;
-}
-bool eat_suffix(std::string_view* text, std::string_view suffix) {
-  if (!text->ends_with(suffix)) return false;
-  text->remove_suffix(suffix.size());
-  return true;
-}
+bool is_convolution(std::string_view name) { return name.ends_with(kNames.delta.conv); }
 
-std::optional<int> eat_number(std::string_view* text) {
-  int value = 0;
-  const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), value);
-  if (error != std::errc()) return std::nullopt;
-  text->remove_prefix(static_cast<size_t>(end - text->data()));
-  return value;
+// Scales of the types that MLX knows stay in them.
+DType dtype_of(const MatrixInfo& source) {
+  using quant::Encoding;
+  const auto [encoding, dtype] = std::pair(source.format.encoding, source.format.dtype);
+  const bool stays = (encoding == Encoding::kPlain || encoding == Encoding::kAffine) &&
+                     (dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBf16);
+  return stays ? dtype : DType::kBf16;
 }
 
-// Layer numbers in order; what belongs to no layer comes first.
-int layer_of(std::string_view name) {
-  constexpr std::string_view kLayers = ".layers.";
-  const size_t at = name.find(kLayers);
-  if (at == std::string_view::npos) return -1;
-  name.remove_prefix(at + kLayers.size());
-  return eat_number(&name).value_or(-1);
+// A tensor that is no matrix, as rows of `cols` values.
+MatrixInfo as_matrix(const TensorInfo& tensor, int64_t rows, int64_t cols) {
+  MatrixInfo matrix;
+  matrix.name = tensor.name;
+  matrix.format = {quant::Encoding::kPlain, tensor.dtype, 0, 0};
+  matrix.rows = rows;
+  matrix.cols = cols;
+  matrix.add_part(&MatrixInfo::codes, tensor);
+  return matrix;
 }
 
-bool is_convolution(std::string_view name) { return name.ends_with(".conv1d.weight"); }
-
-// The norms whose formula is (1 + w): not the delta net's gated one.
-bool holds_one_in_mlx(std::string_view name) {
-  constexpr std::string_view kNorms[] = {".input_layernorm.weight",
-                                         ".post_attention_layernorm.weight", "model.norm.weight",
-                                         ".q_norm.weight", ".k_norm.weight"};
-  return std::any_of(std::begin(kNorms), std::end(kNorms),
-                     [&](std::string_view norm) { return name.ends_with(norm); });
-}
-
-// MLX moves the convolution's axes and adds 1 to norms in the same conversion; without a
-// convolution the names of the experts tell.
-bool is_mlx(const format::Checkpoint& source) {
-  bool stacked = false;
-  for (const TensorInfo& tensor : source.tensors()) {
-    if (is_convolution(tensor.name)) return tensor.shape.size() == 3 && tensor.shape[2] == 1;
-    stacked = stacked || tensor.name.find(".switch_mlp.") != std::string::npos;
-  }
-  return stacked;
-}
-
+// Walks the layers as running the model does (model/weights.cc).
 class Planner {
  public:
   Planner(const format::Checkpoint& source, const model::ModelConfig& config, const Recipe& recipe)
-      : source_(source),
+      : finder_(source, config),
+        names_(finder_.names()),
         config_(config),
         recipe_(recipe),
-        wrapped_(config.family == model::Family::kQwen35Moe),
-        add_one_(config.norm_plus_one && !is_mlx(source)) {}
+        add_one_(config.norm_plus_one && !names_.norms_hold_one && !finder_.is_mlx()),
+        // MLX's class for qwen3_5_moe has the text model inside a `language_model`.
+        outer_(config.family == model::Family::kQwen35Moe ? "language_model." : "") {}
 
-  void add(const TensorInfo& source) {
-    const std::string name = name_of(source.name);
-    if (source.dtype != DType::kF32 && source.dtype != DType::kF16 &&
-        source.dtype != DType::kBf16) {
-      return add_affine(name, source);
+  MlxPlan plan() {
+    const int64_t vocab = config_.vocab, hidden = config_.hidden;
+    in_ = {std::string(), outer_ + "model."};
+    add_matrix(kNames.embedding, names_.embedding, vocab, hidden);
+    add_norm(kNames.final_norm, names_.final_norm, hidden);
+    if (!config_.tied_embeddings) {
+      put(fmt::format("{}{}{}", outer_, kNames.heads[0], kWeight), {vocab, hidden},
+          finder_.head(vocab, hidden));
     }
-    if (is_part(source.name)) return;
-    // ".experts.7.up_proj.weight", ".experts.gate_up_proj": one of many or all of them.
-    constexpr std::string_view kExperts = ".mlp.experts.";
-    const size_t at = name.find(kExperts);
-    if (at == std::string::npos) return add_whole(name, source);
-    const std::string stack = name.substr(0, at) + ".mlp.switch_mlp.";
-    std::string_view rest = std::string_view(name).substr(at + kExperts.size());
-    eat_suffix(&rest, kWeight);
-    if (const std::optional<int> expert = eat_number(&rest)) {
-      CHECK(eat_prefix(&rest, "."));
-      add_expert(fmt::format("{}{}.weight", stack, rest), *expert, source);
-    } else if (rest == "gate_up_proj") {
-      add_halves(stack, source);
-    } else {
-      add_whole(fmt::format("{}{}.weight", stack, rest), source);
+    take_layer();
+    for (int i = 0; i < config_.layers; ++i) {
+      in_ = {model::numbered(names_.layer, i),
+             outer_ + "model." + model::numbered(kNames.layer, i)};
+      add_norm(kNames.mixer_norm, names_.mixer_norm, hidden);
+      add_norm(kNames.moe_norm, names_.moe_norm, hidden);
+      if (config_.layer_kinds[static_cast<size_t>(i)] == model::LayerKind::kAttention) {
+        add_attention();
+      } else {
+        add_delta_net();
+      }
+      if (config_.routed[static_cast<size_t>(i)]) {
+        add_moe();
+      } else {
+        add_feed_forward(kNames.dense, names_.dense, config_.dense_intermediate);
+      }
+      take_layer();
     }
-  }
-
-  std::vector<MlxTensor> finish() {
-    std::vector<MlxTensor> result;
-    for (auto& [name, tensor] : tensors_) {
-      tensor.name = name;
-      tensor.format = format_of(tensor);
-      tensor.add_one = add_one_ && holds_one_in_mlx(name);
-      result.push_back(std::move(tensor));
-    }
-    std::stable_sort(result.begin(), result.end(), [](const MlxTensor& a, const MlxTensor& b) {
-      return layer_of(a.name) < layer_of(b.name);
-    });
-    return result;
+    return {std::move(result_), finder_.unused()};
   }
 
  private:
-  // MLX's class for qwen3_5_moe has the text model inside a `language_model`.
-  std::string name_of(std::string_view name) const {
-    const bool inner = eat_prefix(&name, "model.language_model.") ||
-                       eat_prefix(&name, "language_model.model.") || eat_prefix(&name, "model.");
-    if (!inner) eat_prefix(&name, "language_model.");
-    return fmt::format("{}{}{}", wrapped_ ? "language_model." : "", inner ? "model." : "", name);
+  bool has(std::string_view name) const {
+    return !name.empty() && finder_.has(in_.source + std::string(name));
+  }
+  MatrixInfo find(std::string_view name, int64_t rows, int64_t cols, int64_t count = 1) {
+    return finder_.matrix(in_.source + std::string(name), rows, cols, count);
   }
 
-  void add_whole(const std::string& name, const TensorInfo& source) {
-    std::vector<int64_t> shape = source.shape;
-    // [channels, 1, width] to [channels, width, 1].
-    if (is_convolution(name) && shape.size() == 3 && shape[2] != 1) std::swap(shape[1], shape[2]);
-    insert(name, std::move(shape), source.dtype).sources = format::contiguous_extents(source);
-  }
-
-  // Scales or biases, which are read with the codes they belong to.
-  bool is_part(std::string_view name) const {
-    if (!eat_suffix(&name, ".scales") && !eat_suffix(&name, ".biases")) return false;
-    const TensorInfo* codes = source_.find(fmt::format("{}.weight", name));
-    return codes != nullptr && codes->dtype == DType::kU32;
-  }
-
-  void add_affine(const std::string& name, const TensorInfo& codes) {
-    std::string_view path = codes.name;
-    const auto matrix = eat_suffix(&path, kWeight) && codes.dtype == DType::kU32
-                            ? source_.find_matrix(path)
-                            : std::nullopt;
-    if (!matrix || matrix->format.encoding != quant::Encoding::kAffine) {
-      throw_error(
-          ErrorCode::kUnsupported,
-          "{}: {} is stored as {}, from which flashmoe cannot quantise; take the original in "
-          "F32, F16 or BF16",
-          source_.path(), codes.name, codes.dtype_name);
-    }
-    std::vector<int64_t> shape = codes.shape;
-    shape.back() = matrix->cols;
-    MlxTensor& tensor = insert(name, std::move(shape), matrix->format.dtype);
-    tensor.sources = {matrix->codes};
-    tensor.source_format = matrix->format;
-    tensor.source_scales = matrix->scales;
-    tensor.source_biases = matrix->biases;
-  }
-
-  void add_expert(const std::string& name, int expert, const TensorInfo& source) {
-    CHECK(expert >= 0 && expert < config_.moe.experts && source.shape.size() == 2);
-    MlxTensor& stack =
-        insert(name, {config_.moe.experts, source.shape[0], source.shape[1]}, source.dtype);
-    stack.sources.resize(static_cast<size_t>(config_.moe.experts));
-    stack.sources[static_cast<size_t>(expert)] = source.extent;
-  }
-
-  // [experts, gate rows then up rows, cols]
-  void add_halves(const std::string& stack, const TensorInfo& source) {
-    CHECK(source.shape.size() == 3 && source.shape[1] % 2 == 0);
-    const std::vector<int64_t> shape = {source.shape[0], source.shape[1] / 2, source.shape[2]};
-    const uint64_t half = source.extent.bytes / static_cast<uint64_t>(2 * shape[0]);
-    const uint64_t stride = source.slice_stride > 0 ? source.slice_stride : 2 * half;
-    uint64_t offset = source.extent.offset;
-    MlxTensor& gate = insert(stack + "gate_proj.weight", shape, source.dtype);
-    MlxTensor& up = insert(stack + "up_proj.weight", shape, source.dtype);
-    for (int64_t e = 0; e < shape[0]; ++e, offset += stride) {
-      gate.sources.push_back({source.extent.file, offset, half});
-      up.sources.push_back({source.extent.file, offset + half, half});
-    }
-  }
-
-  // The tensor of this name, new or as an expert before left it.
-  MlxTensor& insert(const std::string& name, std::vector<int64_t> shape, DType dtype) {
-    MlxTensor& tensor = tensors_[name];
-    CHECK(tensor.sources.empty() || (tensor.shape == shape && tensor.dtype == dtype));
+  // Result `name` of `shape`, of all rows of one matrix unless the caller says otherwise.
+  MlxTensor& put(const std::string& name, std::vector<int64_t> shape, MatrixInfo source) {
+    MlxTensor& tensor = layer_[name];
     tensor.shape = std::move(shape);
-    tensor.dtype = dtype;
-    tensor.source_format = {quant::Encoding::kPlain, dtype, 0, 0};
+    tensor.cols = source.cols;
+    tensor.dtype = dtype_of(source);
+    tensor.sources = {{0, 0, source.count * source.rows}};
+    tensor.matrices.push_back(std::move(source));
     return tensor;
   }
+  // Names of matrices are without ".weight", those of others whole.
+  MlxTensor& add_rows(std::string_view name, std::vector<int64_t> shape, MatrixInfo source) {
+    return put(fmt::format("{}{}{}", in_.result, name, kWeight), std::move(shape),
+               std::move(source));
+  }
+  MlxTensor& add_matrix(std::string_view name, std::string_view source, int64_t rows,
+                        int64_t cols) {
+    return add_rows(name, {rows, cols}, find(source, rows, cols));
+  }
+  MlxTensor& add_vector(std::string_view name, std::string_view source, int64_t width) {
+    const TensorInfo& found = finder_.vector(in_.source + std::string(source), {width});
+    return put(in_.result + std::string(name), {width}, as_matrix(found, 1, width));
+  }
+  void add_norm(std::string_view name, std::string_view source, int64_t width) {
+    MlxTensor& norm = add_vector(name, source, width);
+    if (add_one_) norm.change = Change::kPlusOne;
+  }
 
-  // Matrices and the embedding are quantised; what the recipe has no format for stays as it is.
+  void add_attention() {
+    const auto& a = config_.attention;
+    const auto& names = names_.attention;
+    const int64_t hidden = config_.hidden, dim = a.head_dim;
+    const int64_t q_rows = (a.gated ? 2 : 1) * a.heads * dim, kv_rows = a.kv_heads * dim;
+    if (has(names.qkv)) {
+      const MatrixInfo all = find(names.qkv, q_rows + 2 * kv_rows, hidden);
+      add_rows(kNames.attention.q, {q_rows, hidden}, all).sources = {{0, 0, q_rows}};
+      add_rows(kNames.attention.k, {kv_rows, hidden}, all).sources = {{0, q_rows, kv_rows}};
+      add_rows(kNames.attention.v, {kv_rows, hidden}, all).sources = {
+          {0, q_rows + kv_rows, kv_rows}};
+    } else {
+      add_matrix(kNames.attention.q, names.q, q_rows, hidden);
+      add_matrix(kNames.attention.k, names.k, kv_rows, hidden);
+      add_matrix(kNames.attention.v, names.v, kv_rows, hidden);
+    }
+    add_matrix(kNames.attention.out, names.out, hidden, a.heads * dim);
+    add_norm(kNames.attention.q_norm, names.q_norm, dim);
+    add_norm(kNames.attention.k_norm, names.k_norm, dim);
+  }
+
+  void add_delta_net() {
+    const auto& d = config_.delta;
+    const auto& names = names_.delta;
+    const int64_t hidden = config_.hidden, keys = d.key_width(), values = d.value_width();
+    if (config_.family == model::Family::kQwen3Next) {
+      add_by_key_head();
+    } else {
+      MlxTensor& qkv = add_matrix(kNames.delta.qkv, names.qkv, d.conv_channels(), hidden);
+      qkv.sources = value_rows(2 * keys, d.value_dim);
+      add_matrix(kNames.delta.z, names.z, values, hidden).sources = value_rows(0, d.value_dim);
+      add_matrix(kNames.delta.b, names.b, d.value_heads, hidden).sources = value_rows(0, 1);
+      add_matrix(kNames.delta.a, names.a, d.value_heads, hidden).sources = value_rows(0, 1);
+    }
+    add_matrix(kNames.delta.out, names.out, hidden, values).columns = value_columns(d.value_dim);
+    const int64_t channels = d.conv_channels(), taps = d.conv_width;
+    const TensorInfo& conv = finder_.vector(in_.source + std::string(names.conv), {channels, taps});
+    put(in_.result + std::string(kNames.delta.conv), {channels, taps, 1},
+        as_matrix(conv, channels, taps))
+        .sources = value_rows(2 * keys, d.value_dim);
+    MlxTensor& decay = add_vector(kNames.delta.decay, names.decay, d.value_heads);
+    decay.columns = value_columns(1);
+    if (!names_.decay_is_log) decay.change = Change::kLogOfNegative;
+    add_vector(kNames.delta.dt_bias, names.dt_bias, d.value_heads).columns = value_columns(1);
+    add_vector(kNames.delta.norm, names.norm, d.value_dim);
+  }
+
+  // qwen3_next: for each key head [its q | its k | v of its value heads | z of these], and
+  // [betas | alphas] of its value heads.
+  void add_by_key_head() {
+    const auto& d = config_.delta;
+    const auto& names = names_.delta;
+    const int64_t hidden = config_.hidden, dim = d.key_dim, heads = d.value_heads / d.key_heads;
+    const int64_t values = heads * d.value_dim, channels = d.conv_channels();
+    const std::vector<int64_t> qkvz_shape = {channels + d.value_width(), hidden};
+    if (has(names.qkvz)) {
+      add_matrix(kNames.delta.qkvz, names.qkvz, qkvz_shape[0], hidden);
+    } else {
+      MlxTensor& qkvz = add_rows(kNames.delta.qkvz, qkvz_shape, find(names.qkv, channels, hidden));
+      qkvz.matrices.push_back(find(names.z, d.value_width(), hidden));
+      qkvz.sources.clear();
+      for (int64_t h = 0; h < d.key_heads; ++h) {
+        qkvz.sources.push_back({0, h * dim, dim});
+        qkvz.sources.push_back({0, d.key_width() + h * dim, dim});
+        qkvz.sources.push_back({0, 2 * d.key_width() + h * values, values});
+        qkvz.sources.push_back({1, h * values, values});
+      }
+    }
+    if (has(names.ba)) {
+      add_matrix(kNames.delta.ba, names.ba, 2 * d.value_heads, hidden);
+      return;
+    }
+    MlxTensor& ba = add_rows(kNames.delta.ba, {2 * d.value_heads, hidden},
+                             find(names.b, d.value_heads, hidden));
+    ba.matrices.push_back(find(names.a, d.value_heads, hidden));
+    ba.sources.clear();
+    for (int64_t h = 0; h < d.key_heads; ++h) {
+      ba.sources.push_back({0, h * heads, heads});
+      ba.sources.push_back({1, h * heads, heads});
+    }
+  }
+
+  // The first rows as they are, then those of the value heads, `width` each, in transformers'
+  // order.
+  std::vector<SourceRows> value_rows(int64_t before, int64_t width) const {
+    const int64_t heads = config_.delta.value_heads;
+    if (!config_.delta.tiled) return {{0, 0, before + heads * width}};
+    std::vector<SourceRows> rows;
+    if (before > 0) rows.push_back({0, 0, before});
+    for (int64_t h = 0; h < heads; ++h) {
+      rows.push_back({0, before + stored_value_head(config_, h) * width, width});
+    }
+    return rows;
+  }
+  std::vector<int32_t> value_columns(int64_t width) const {
+    std::vector<int32_t> columns;
+    if (!config_.delta.tiled) return columns;
+    for (int64_t h = 0; h < config_.delta.value_heads; ++h) {
+      const int64_t first = stored_value_head(config_, h) * width;
+      for (int64_t i = 0; i < width; ++i) columns.push_back(static_cast<int32_t>(first + i));
+    }
+    return columns;
+  }
+
+  void add_feed_forward(const model::FeedForwardNames& to, const model::FeedForwardNames& from,
+                        int64_t intermediate) {
+    add_matrix(to.gate, from.gate, intermediate, config_.hidden);
+    add_matrix(to.up, from.up, intermediate, config_.hidden);
+    add_matrix(to.down, from.down, config_.hidden, intermediate);
+  }
+
+  void add_moe() {
+    add_matrix(kNames.router, names_.router, config_.moe.experts, config_.hidden);
+    if (config_.moe.shared_intermediate > 0) {
+      add_feed_forward(kNames.shared, names_.shared, config_.moe.shared_intermediate);
+      add_matrix(kNames.shared_gate, names_.shared_gate, 1, config_.hidden);
+    }
+    const int64_t experts = config_.moe.experts, inner = config_.moe.intermediate;
+    const int64_t hidden = config_.hidden;
+    if (has(names_.fused_gate_up)) {
+      const MatrixInfo both = find(names_.fused_gate_up, 2 * inner, hidden, experts);
+      for (const bool up : {false, true}) {
+        MlxTensor& tensor =
+            add_rows(up ? kNames.stacks.up : kNames.stacks.gate, {experts, inner, hidden}, both);
+        tensor.sources.clear();
+        for (int64_t e = 0; e < experts; ++e) {
+          tensor.sources.push_back({0, (2 * e + (up ? 1 : 0)) * inner, inner});
+        }
+      }
+      add_rows(kNames.stacks.down, {experts, hidden, inner},
+               find(names_.fused_down, hidden, inner, experts));
+      return;
+    }
+    add_stack(kNames.stacks.gate, names_.stacks.gate, names_.singles.gate, inner, hidden);
+    add_stack(kNames.stacks.up, names_.stacks.up, names_.singles.up, inner, hidden);
+    add_stack(kNames.stacks.down, names_.stacks.down, names_.singles.down, hidden, inner);
+  }
+
+  // The experts' matrices in one tensor, or each by itself.
+  void add_stack(std::string_view name, std::string_view stack, std::string_view single,
+                 int64_t rows, int64_t cols) {
+    const int64_t experts = config_.moe.experts;
+    if (single.empty() || has(stack)) {
+      add_rows(name, {experts, rows, cols}, find(stack, rows, cols, experts));
+      return;
+    }
+    MlxTensor* tensor = nullptr;
+    for (int64_t e = 0; e < experts; ++e) {
+      MatrixInfo matrix = find(model::numbered(single, e), rows, cols);
+      if (tensor == nullptr) {
+        tensor = &add_rows(name, {experts, rows, cols}, std::move(matrix));
+      } else {
+        tensor->matrices.push_back(std::move(matrix));
+        tensor->sources.push_back({static_cast<size_t>(e), 0, rows});
+      }
+    }
+  }
+
+  // Matrices and the embedding are quantised; what the recipe has no format for stays plain.
   quant::Format format_of(const MlxTensor& tensor) const {
     const quant::Format plain = {quant::Encoding::kPlain, tensor.dtype, 0, 0};
     if (tensor.shape.size() < 2 || is_convolution(tensor.name)) return plain;
-    const std::optional<MlxFormat> format = recipe_.format_of(tensor.path(), tensor.cols());
-    if (!format) return tensor.source_format;
+    const std::optional<MlxFormat> format = recipe_.format_of(tensor.path(), tensor.cols);
+    if (!format) return plain;
     return {quant::Encoding::kAffine, tensor.dtype, format->bits, format->group};
   }
 
-  const format::Checkpoint& source_;
+  void take_layer() {
+    for (auto& [name, tensor] : layer_) {
+      tensor.name = name;
+      tensor.format = format_of(tensor);
+      result_.push_back(std::move(tensor));
+    }
+    layer_.clear();
+  }
+
+  model::TensorFinder finder_;
+  const TensorNames& names_;
   const model::ModelConfig& config_;
   const Recipe& recipe_;
-  const bool wrapped_;
   const bool add_one_;
-  std::map<std::string, MlxTensor> tensors_;  // by name
+  const std::string outer_;
+  struct {
+    std::string source, result;  // what the names of this layer begin with
+  } in_;
+  std::map<std::string, MlxTensor> layer_;  // by name
+  std::vector<MlxTensor> result_;
 };
 
 }  // namespace
 
 std::string MlxTensor::path() const {
   std::string_view path = name;
-  eat_suffix(&path, kWeight);
+  if (path.ends_with(kWeight)) path.remove_suffix(kWeight.size());
   return std::string(path);
 }
 
 int64_t MlxTensor::rows() const {
-  int64_t rows = 1;
-  for (size_t i = 0; i + 1 < shape.size(); ++i) rows *= shape[i];
+  int64_t rows = 0;
+  for (const SourceRows& source : sources) rows += source.count;
   return rows;
+}
+
+bool MlxTensor::quantised_before() const {
+  return matrices.front().format.encoding != quant::Encoding::kPlain;
 }
 
 uint64_t MlxTensor::source_bytes() const {
   uint64_t bytes = 0;
-  for (const Extent& source : sources) bytes += source.bytes;
-  return bytes + source_scales.bytes + source_biases.bytes;
+  for (const SourceRows& source : sources) {
+    const MatrixInfo& matrix = matrices[source.matrix];
+    bytes += matrix.file_bytes() / static_cast<uint64_t>(matrix.count * matrix.rows) *
+             static_cast<uint64_t>(source.count);
+  }
+  return bytes;
 }
 
 uint64_t MlxTensor::output_bytes() const {
-  return static_cast<uint64_t>(rows()) * format.row_bytes(cols());
+  return static_cast<uint64_t>(rows()) * format.row_bytes(cols);
 }
 
 std::vector<format::SafetensorsWriter::Tensor> MlxTensor::stored() const {
   if (format.encoding == quant::Encoding::kPlain) return {{name, dtype, shape}};
   std::vector<int64_t> codes = shape, scales = shape;
-  codes.back() = cols() * format.bits / 32;
-  scales.back() = cols() / format.group;
+  codes.back() = cols * format.bits / 32;
+  scales.back() = cols / format.group;
   return {{name, DType::kU32, codes},
           {path() + ".scales", dtype, scales},
           {path() + ".biases", dtype, scales}};
 }
 
-std::vector<MlxTensor> mlx_tensors(const format::Checkpoint& source,
-                                   const model::ModelConfig& config,
-                                   const std::set<std::string>& unused, const Recipe& recipe) {
-  const auto is_embedding = [](const TensorInfo& tensor) {
-    return tensor.name.ends_with("embed_tokens.weight");
-  };
-  if (std::none_of(source.tensors().begin(), source.tensors().end(), is_embedding)) {
-    throw_error(
-        ErrorCode::kUnsupported,
-        "{}: has not the tensor names of a Hugging Face or MLX folder, which quantize reads",
-        source.path());
-  }
-  Planner planner(source, config, recipe);
-  for (const TensorInfo& tensor : source.tensors()) {
-    if (!unused.contains(tensor.name)) planner.add(tensor);
-  }
-  return planner.finish();
+MlxPlan plan_mlx(const format::Checkpoint& source, const model::ModelConfig& config,
+                 const Recipe& recipe) {
+  return Planner(source, config, recipe).plan();
+}
+
+int64_t stored_value_head(const model::ModelConfig& config, int64_t head) {
+  if (!config.delta.tiled) return head;
+  const int64_t keys = config.delta.key_heads, each = config.delta.value_heads / keys;
+  return head % each * keys + head / each;
 }
 
 }  // namespace flashmoe::convert

@@ -1,9 +1,8 @@
-// What a checkpoint becomes in MLX's layout: which tensors, under which names, made of which bytes
+// What a checkpoint becomes in MLX's layout: which tensors, under which names, made of which rows
 // of the source, in which format. Owns the names and the choice of formats; reads no weights.
 #pragma once
 
 #include <cstdint>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -15,31 +14,49 @@
 
 namespace flashmoe::convert {
 
+// Consecutive rows of a matrix of the source; of a stack, all its matrices' rows are counted on.
+struct SourceRows {
+  size_t matrix = 0;  // which of MlxTensor::matrices
+  int64_t first = 0;
+  int64_t count = 0;
+};
+
 // One tensor of the result, or the three of a quantised matrix.
 struct MlxTensor {
-  std::string name;                     // "model.layers.0.mlp.switch_mlp.up_proj.weight"
-  std::vector<int64_t> shape;           // before quantisation, outermost first
-  quant::DType dtype;                   // in the source; of a quantised one, that of its scales
-  std::vector<format::Extent> sources;  // all alike; one after the other they are the tensor
-  quant::Format source_format;          // kPlain of dtype, or kAffine: then there is one source
-  format::Extent source_scales, source_biases;  // of an affine one
-  quant::Format format;                         // kPlain: as in the source
-  bool add_one = false;                         // a norm's w becomes 1 + w
+  enum class Change { kNone, kPlusOne, kLogOfNegative };  // w, 1 + w, log(-w)
+
+  std::string name;            // "model.layers.0.mlp.switch_mlp.up_proj.weight"
+  std::vector<int64_t> shape;  // before quantisation, outermost first
+  int64_t cols = 0;            // of a row: the inputs of a matrix, the taps of a convolution
+  quant::DType dtype = {};     // of a quantised one, that of its scales
+  std::vector<format::MatrixInfo> matrices;  // of the source
+  std::vector<SourceRows> sources;           // one after the other they are the tensor's rows
+  std::vector<int32_t> columns;  // [cols] where in the source's row each input is; empty: in place
+  Change change = Change::kNone;
+  quant::Format format;  // kPlain of dtype, or kAffine
 
   std::string path() const;  // of MLX's module: the name without ".weight"
-  int64_t rows() const;      // all dimensions but the last multiplied
-  int64_t cols() const { return shape.empty() ? 1 : shape.back(); }
+  int64_t rows() const;      // of `cols` values
+  bool quantised_before() const;
   uint64_t source_bytes() const;
   uint64_t output_bytes() const;
   // As the file has them; quantised: codes, scales, biases.
   std::vector<format::SafetensorsWriter::Tensor> stored() const;
 };
 
-// In the order of the layers. `source` holds every tensor of the model, in the shapes that `config`
-// calls for and in F32, F16, BF16 or MLX's affine format; `unused` are its tensors that do not go
-// into the result. Throws Error kUnsupported for other formats.
-std::vector<MlxTensor> mlx_tensors(const format::Checkpoint& source,
-                                   const model::ModelConfig& config,
-                                   const std::set<std::string>& unused, const Recipe& recipe);
+struct MlxPlan {
+  std::vector<MlxTensor> tensors;   // in the order of the layers
+  std::vector<std::string> unused;  // tensors of the source that do not go into the result
+};
+
+// Finds every tensor that the model needs, as running it would, in whatever convention and format
+// the source has. What is neither quantised nor plain in the source is BF16, also in the scales;
+// scales of affine formats keep their type. Throws Error naming the tensor when one is missing, has
+// the wrong shape or is unknown.
+MlxPlan plan_mlx(const format::Checkpoint& source, const model::ModelConfig& config,
+                 const Recipe& recipe);
+
+// Where the delta net's value head `head` of transformers' order is among those of the checkpoint.
+int64_t stored_value_head(const model::ModelConfig& config, int64_t head);
 
 }  // namespace flashmoe::convert

@@ -4,8 +4,7 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <memory>
-#include <set>
+#include <map>
 #include <thread>
 #include <vector>
 
@@ -20,13 +19,12 @@
 #include "convert/new_folder.h"
 #include "convert/recipe.h"
 #include "convert/tensor_rewriter.h"
+#include "convert/text_files.h"
 #include "format/checkpoint.h"
+#include "format/flash_moe_folder.h"
 #include "format/input_file.h"
 #include "format/safetensors_writer.h"
-#include "kernels/make_backend.h"
 #include "model/checkpoint_config.h"
-#include "model/gguf_config.h"
-#include "model/weights.h"
 
 namespace flashmoe::convert {
 
@@ -58,14 +56,14 @@ Recipe find_recipe(const QuantizeOptions& options) {
 
 // Rounding what was rounded before costs quality twice.
 void warn_of_quantized(const std::string& path, const std::vector<MlxTensor>& tensors) {
-  const auto quantized = std::find_if(tensors.begin(), tensors.end(), [](const MlxTensor& t) {
-    return t.source_format.encoding != quant::Encoding::kPlain;
-  });
+  const auto quantized = std::find_if(tensors.begin(), tensors.end(),
+                                      [](const MlxTensor& t) { return t.quantised_before(); });
   if (quantized == tensors.end()) return;
+  const format::MatrixInfo& matrix = quantized->matrices.front();
   log_warn(
       "{}: is quantised already ({} is {}); what was lost then stays lost, so quantise from the "
       "original where you can",
-      path, quantized->name, quantized->source_format.name());
+      path, matrix.name, quant::storage_name(matrix.storage, matrix.format));
 }
 
 void write_file(const fs::path& path, std::string_view text) {
@@ -77,8 +75,6 @@ void write_file(const fs::path& path, std::string_view text) {
 void write_weights(const format::Checkpoint& source, const std::vector<MlxTensor>& tensors,
                    const std::string& folder, ThreadPool& pool,
                    const TensorRewriter::Rounding& rounding) {
-  std::vector<io::File> files;
-  for (const std::string& path : source.files()) files.push_back(format::open_input(path));
   std::vector<format::SafetensorsWriter::Tensor> stored;
   uint64_t total_bytes = 0, done_bytes = 0;
   for (const MlxTensor& tensor : tensors) {
@@ -87,7 +83,7 @@ void write_weights(const format::Checkpoint& source, const std::vector<MlxTensor
   }
   format::SafetensorsWriter writer(folder, std::move(stored));
   Progress progress("quantising", total_bytes);
-  TensorRewriter rewriter(files, pool, writer, rounding, [&](uint64_t bytes) {
+  TensorRewriter rewriter(source, pool, writer, rounding, [&](uint64_t bytes) {
     done_bytes += bytes;
     progress.update(done_bytes);
   });
@@ -99,7 +95,7 @@ void report(const std::string& destination, const std::vector<MlxTensor>& tensor
   double weights = 0;
   uint64_t bytes = 0;
   for (const MlxTensor& tensor : tensors) {
-    weights += static_cast<double>(tensor.rows() * tensor.cols());
+    weights += static_cast<double>(tensor.rows() * tensor.cols);
     bytes += tensor.output_bytes();
   }
   log_info("{}: {} of weights, {:.2f} bits each", destination, format_bytes(bytes),
@@ -108,26 +104,17 @@ void report(const std::string& destination, const std::vector<MlxTensor>& tensor
 
 }  // namespace
 
-void quantize(const std::string& source_folder, const std::string& destination,
+void quantize(const std::string& source_path, const std::string& destination,
               const QuantizeOptions& options) {
   const Recipe recipe = find_recipe(options);
-  const auto source = format::Checkpoint::open(source_folder);
-  if (model::has_gguf_config(*source)) {
-    throw_error(ErrorCode::kUnsupported,
-                "{}: a GGUF file cannot be quantised to MLX's format; take the model's safetensors",
-                source_folder);
-  }
+  const auto source = format::Checkpoint::open(source_path);
   const model::ModelConfig config = model::read_model_config(*source);
-  const int cpus = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-  ThreadPool pool(options.threads > 0 ? options.threads : cpus);
-  // Finds every tensor that running the model takes, as running it would.
-  const model::WeightsPlan weights(*source, config, *kernels::make_backend("ref", pool));
-  const std::set<std::string> unused(weights.unused().begin(), weights.unused().end());
-  const std::vector<MlxTensor> tensors = mlx_tensors(*source, config, unused, recipe);
-  warn_of_quantized(source_folder, tensors);
+  const auto [tensors, unused] = plan_mlx(*source, config, recipe);
+  warn_of_quantized(source_path, tensors);
   const Importance importance =
       options.importance.empty() ? Importance() : Importance::read(options.importance);
-  const std::vector<fs::path> kept = kept_files(source_folder);
+  const std::vector<fs::path> kept = kept_files(format::flash_moe_folder(source->path()));
+  const std::map<std::string, std::string> text = text_files(source->path());
 
   NewFolder folder(destination);
   uint64_t needed_bytes = kHeadroomBytes;
@@ -135,16 +122,23 @@ void quantize(const std::string& source_folder, const std::string& destination,
   for (const fs::path& file : kept) needed_bytes += fs::file_size(file);
   folder.check_space(needed_bytes);
 
+  const int cpus = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  ThreadPool pool(options.threads > 0 ? options.threads : cpus);
   write_weights(*source, tensors, folder.temporary_path().string(), pool,
                 {recipe.rounding == Recipe::Rounding::kFitted, importance, config.tied_embeddings});
   for (const fs::path& file : kept) copy_whole(file, folder.temporary_path() / file.filename());
-  write_file(folder.temporary_path() / "config.json",
-             mlx_config(source->config(), config, tensors, recipe.format).dump(2) + "\n");
+  for (const auto& [name, content] : text) {
+    fs::create_directories((folder.temporary_path() / name).parent_path());
+    write_file(folder.temporary_path() / name, content);
+  }
+  write_file(
+      folder.temporary_path() / "config.json",
+      mlx_config(model::config_json(*source), config, tensors, recipe.format).dump(2) + "\n");
   folder.commit();
   report(destination, tensors);
   if (!unused.empty()) {
     log_info("left out: {} tensors that generating text does not use, the first {}", unused.size(),
-             *unused.begin());
+             unused.front());
   }
 }
 

@@ -16,16 +16,17 @@ struct QuantizeOptions {
   std::string importance{};      // path of a file from `flashmoe imatrix`; empty: none
 };
 
-// Reads the model in folder `source` and writes folder `destination`: weights and config.json as
-// the recipe says ("minmax": with the bits that mlx-lm's conversion gives), tokenizer, chat
-// template and the like as they are. Needs a few MiB per thread, room for the scales of one layer's
-// stack and all of the importance file; with moments in it, twice their size of one matrix per
-// thread.
+// Reads the model at `source`, of any kind that runs, and writes folder `destination`: weights and
+// config.json as the recipe says ("minmax": with the bits that mlx-lm's conversion gives),
+// tokenizer, chat template and the like as they are, of GGUF as Hugging Face's files. Needs about
+// 10 MiB per thread, room for the scales of one layer's stack and all of the importance file; with
+// moments in it, twice their size of one matrix per thread; of sources that are not stored row by
+// row (GPTQ, AWQ, compressed files), the matrices in work.
 //
 // The destination appears whole or not at all; it must not be there before, or be an empty folder.
-// Throws Error: kUsage for the destination and options, kUnsupported for a source in another
-// format than F32, F16, BF16 and MLX's affine one (of that a warning is logged), kIo with what is
-// missing when the disk has no room, kCancelled after a stop signal.
+// Of a source that is quantised already a warning is logged. Throws Error: kUsage for the
+// destination and options, kIo with what is missing when the disk has no room, kCancelled after a
+// stop signal.
 void quantize(const std::string& source, const std::string& destination,
               const QuantizeOptions& options);
 

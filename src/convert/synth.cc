@@ -30,6 +30,7 @@
 #include "convert/synth_values.h"
 #include "format/checkpoint.h"
 #include "format/json_file.h"
+#include "format/matrix.h"
 #include "format/safetensors_writer.h"
 #include "model/config.h"
 
@@ -86,9 +87,9 @@ class PlannedCheckpoint final : public format::Checkpoint {
   }
 
  private:
-  std::optional<format::MatrixInfo> resolve_matrix(std::string_view,
-                                                   std::optional<int64_t>) const override {
-    return std::nullopt;
+  std::optional<format::MatrixInfo> resolve_matrix(
+      std::string_view prefix, std::optional<int64_t> expected_cols) const override {
+    return format::resolve_matrix(*this, {}, prefix, expected_cols);
   }
 
   const std::string path_;
@@ -200,8 +201,8 @@ std::vector<Part> mlx_parts(const std::vector<SynthTensor>& source,
                             const std::vector<MlxTensor>& tensors, uint64_t seed) {
   std::vector<Part> parts;
   for (const MlxTensor& tensor : tensors) {
-    Distribution values = source[static_cast<size_t>(tensor.sources.front().file)].values;
-    if (tensor.add_one) values.mean += 1;
+    Distribution values = source[static_cast<size_t>(tensor.matrices.front().codes.file)].values;
+    if (tensor.change == MlxTensor::Change::kPlusOne) values.mean += 1;
     if (tensor.format.encoding == quant::Encoding::kAffine) {
       add_affine_parts(tensor, values, seed, &parts);
     } else {
@@ -274,7 +275,7 @@ void synth(const std::string& model, const std::string& destination, const Synth
     const Recipe recipe =
         parse_recipe(built_in_recipe("minmax", options.bits), "minmax", {options.bits, kGroup});
     const PlannedCheckpoint source(tensors, config_json);
-    const std::vector<MlxTensor> mlx = mlx_tensors(source, config, {}, recipe);
+    const std::vector<MlxTensor> mlx = plan_mlx(source, config, recipe).tensors;
     parts = mlx_parts(tensors, mlx, options.seed);
     config_json = mlx_config(config_json, config, mlx, recipe.format);
   }

@@ -11,52 +11,60 @@
 #include "base/half.h"
 #include "base/stop_signal.h"
 #include "convert/first_error.h"
-#include "quant/decode.h"
 #include "quant/encode.h"
 
 namespace flashmoe::convert {
 
 namespace {
 
-constexpr int64_t kTaskBytes = int64_t{1} << 20;        // of the source, unless a row is longer
-constexpr int64_t kFittedTaskBytes = int64_t{1} << 15;  // a row takes longer then
+constexpr int64_t kTaskWeights = int64_t{1} << 19;        // unless a row is longer
+constexpr int64_t kFittedTaskWeights = int64_t{1} << 14;  // a row takes longer then
 constexpr int kTasksPerThread = 4;
 constexpr float kLookupDamping = 1.0f;
 
-template <typename T, typename Narrow>
-void add_one(int64_t n, const std::byte* in, Narrow narrow, std::byte* out) {
-  for (int64_t i = 0; i < n; ++i) {
-    T value;
-    std::memcpy(&value, in + i * sizeof(T), sizeof(T));
-    if constexpr (std::is_same_v<T, float>) {
-      value += 1;
-    } else {
-      value = narrow(to_float(value) + 1);
-    }
-    std::memcpy(out + i * sizeof(T), &value, sizeof(T));
+void change(MlxTensor::Change change, std::span<float> values) {
+  switch (change) {
+    case MlxTensor::Change::kNone:
+      break;
+    case MlxTensor::Change::kPlusOne:
+      for (float& v : values) v += 1;
+      break;
+    case MlxTensor::Change::kLogOfNegative:
+      for (float& v : values) v = std::log(-v);
+      break;
   }
 }
 
-// Rounded to the type, as MLX does.
-void add_one(quant::DType type, int64_t n, const std::byte* in, std::byte* out) {
+template <typename T, typename Narrow>
+void narrow(std::span<const float> values, Narrow narrow_one, std::byte* out) {
+  for (const float value : values) {
+    const T stored = narrow_one(value);
+    std::memcpy(out, &stored, sizeof(T));
+    out += sizeof(T);
+  }
+}
+
+// Rounded to the type, as MLX does; what was of the type before stays as it was.
+void store_plain(quant::DType type, std::span<const float> values, std::byte* out) {
   switch (type) {
     case quant::DType::kF32:
-      return add_one<float>(n, in, nullptr, out);
+      std::memcpy(out, values.data(), values.size_bytes());
+      return;
     case quant::DType::kF16:
-      return add_one<F16>(n, in, to_f16, out);
+      return narrow<F16>(values, to_f16, out);
     case quant::DType::kBf16:
-      return add_one<Bf16>(n, in, to_bf16, out);
+      return narrow<Bf16>(values, to_bf16, out);
     default:
-      CHECK(!"a norm's type");
+      CHECK(!"a type of plain tensors");
   }
 }
 
 }  // namespace
 
-TensorRewriter::TensorRewriter(const std::vector<io::File>& files, ThreadPool& pool,
+TensorRewriter::TensorRewriter(const format::Checkpoint& source, ThreadPool& pool,
                                format::SafetensorsWriter& writer, const Rounding& rounding,
                                std::function<void(uint64_t bytes)> on_read)
-    : files_(files),
+    : reader_(source),
       pool_(pool),
       writer_(writer),
       rounding_(rounding),
@@ -65,11 +73,11 @@ TensorRewriter::TensorRewriter(const std::vector<io::File>& files, ThreadPool& p
 void TensorRewriter::write(const MlxTensor& tensor) {
   const bool fitted = rounding_.fitted && tensor.format.encoding == quant::Encoding::kAffine;
   const int64_t rows = tensor.rows();
-  const size_t code_bytes = tensor.format.code_bytes(tensor.cols());    // of a row
-  const size_t scale_bytes = tensor.format.scale_bytes(tensor.cols());  // of a row
-  const auto row_bytes = static_cast<int64_t>(tensor.source_bytes()) / rows;
+  const size_t code_bytes = tensor.format.code_bytes(tensor.cols);    // of a row
+  const size_t scale_bytes = tensor.format.scale_bytes(tensor.cols);  // of a row
+  const auto row_bytes = static_cast<double>(tensor.source_bytes()) / static_cast<double>(rows);
   const int64_t task_rows =
-      std::max((fitted ? kFittedTaskBytes : kTaskBytes) / row_bytes, int64_t{1});
+      std::max((fitted ? kFittedTaskWeights : kTaskWeights) / tensor.cols, int64_t{1});
   const int64_t batch_rows = task_rows * kTasksPerThread * pool_.threads();
   for (auto& codes : codes_) {
     codes.resize(static_cast<size_t>(std::min(rows, batch_rows)) * code_bytes);
@@ -77,7 +85,7 @@ void TensorRewriter::write(const MlxTensor& tensor) {
   std::vector<std::byte> scales(static_cast<size_t>(rows) * scale_bytes);
   std::vector<std::byte> biases(scales.size());
 
-  const int64_t members = tensor.shape.size() == 3 ? tensor.shape[0] : 1;
+  const int64_t members = fitted && tensor.shape.size() == 3 ? tensor.shape[0] : 1;
   const int64_t member_rows = rows / members;
   Fitters fitters;
   int64_t fitted_begin = 0, fitted_end = fitted ? 0 : rows;  // rows that `fitters` are for
@@ -96,6 +104,7 @@ void TensorRewriter::write(const MlxTensor& tensor) {
     count = std::min(batch_rows, fitted_end - begin);
     std::vector<std::byte>& codes = codes_[batch % 2];
     const auto tasks = static_cast<int>((count + task_rows - 1) / task_rows);
+    reader_.hold(tensor, begin, count, pool_);
     FirstError error;
     pool_.run(1 + tasks, [&](int task) {
       error.guard([&] {
@@ -111,7 +120,7 @@ void TensorRewriter::write(const MlxTensor& tensor) {
     });
     error.rethrow();
     ready = std::span(codes).first(static_cast<size_t>(count) * code_bytes);
-    on_read_(static_cast<uint64_t>(count * row_bytes));
+    on_read_(static_cast<uint64_t>(static_cast<double>(count) * row_bytes));
   }
   writer_.write(ready);
   writer_.write(scales);
@@ -129,9 +138,9 @@ TensorRewriter::Fitters TensorRewriter::make_fitters(const MlxTensor& tensor, in
   pool_.run(static_cast<int>(count), [&](int i) {
     error.guard([&] {
       const InputStatistics inputs =
-          rounding_.importance.find(path, first + i, tensor.cols(), rounding_.tied_embeddings);
+          rounding_.importance.find(path, first + i, tensor.cols, rounding_.tied_embeddings);
       fitters[static_cast<size_t>(i)] = std::make_unique<quant::RowFitter>(
-          tensor.format, tensor.cols(), inputs.squares, inputs.moments, damping);
+          tensor.format, tensor.cols, inputs.squares, inputs.moments, damping);
     });
   });
   error.rethrow();
@@ -140,60 +149,26 @@ TensorRewriter::Fitters TensorRewriter::make_fitters(const MlxTensor& tensor, in
 
 void TensorRewriter::convert(const MlxTensor& tensor, int64_t first, int64_t rows, Parts parts,
                              const Fitters& fitters, int64_t fitted_row) const {
-  const int64_t cols = tensor.cols();
-  const auto sources = static_cast<int64_t>(tensor.sources.size());
-  const int64_t source_rows = tensor.rows() / sources;
-  const size_t row_bytes = tensor.source_format.code_bytes(cols);
-  const size_t scale_bytes = tensor.source_format.scale_bytes(cols);
-  const int64_t member_rows = tensor.rows() / (tensor.shape.size() == 3 ? tensor.shape[0] : 1);
-  std::vector<std::byte> raw, scales, biases;
-  std::vector<float> row(static_cast<size_t>(cols));
-  const auto read = [&](const format::Extent& extent, int64_t at, int64_t count, size_t each,
-                        std::vector<std::byte>* out) {
-    if (each == 0) return;
-    out->resize(static_cast<size_t>(count) * each);
-    files_[static_cast<size_t>(extent.file)].read_exact(
-        extent.offset + static_cast<uint64_t>(at) * each, out->size(), out->data());
-  };
-  for (const int64_t end = first + rows; first < end;) {
-    const format::Extent& source = tensor.sources[static_cast<size_t>(first / source_rows)];
-    const int64_t at = first % source_rows;
-    const int64_t count = std::min(end - first, source_rows - at);
-    read(source, at, count, row_bytes, &raw);
-    read(tensor.source_scales, at, count, scale_bytes, &scales);
-    read(tensor.source_biases, at, count, scale_bytes, &biases);
-    first += count;
-    if (tensor.format.encoding == quant::Encoding::kPlain) {
-      if (tensor.add_one) {
-        add_one(tensor.dtype, count * cols, raw.data(), parts.codes);
-      } else {
-        std::memcpy(parts.codes, raw.data(), raw.size());
-      }
-      parts.codes += raw.size();
-      continue;
+  const int64_t cols = tensor.cols;
+  std::vector<float> weights(static_cast<size_t>(rows * cols));
+  reader_.read(tensor, first, rows, weights.data());
+  if (tensor.format.encoding == quant::Encoding::kPlain) {
+    change(tensor.change, weights);
+    return store_plain(tensor.dtype, weights, parts.codes);
+  }
+  const int64_t member_rows = tensor.shape.size() == 3 ? tensor.shape[1] : tensor.rows();
+  for (int64_t i = 0; i < rows; ++i) {
+    const float* row = weights.data() + i * cols;
+    if (fitters.empty()) {
+      quant::encode_row(tensor.format, cols, row, parts.codes, parts.scales, parts.biases);
+    } else {
+      const int64_t member = (first + i - fitted_row) / member_rows;
+      fitters[static_cast<size_t>(member)]->encode_row(row, parts.codes, parts.scales,
+                                                       parts.biases);
     }
-    for (int64_t i = 0; i < count; ++i) {
-      const size_t offset = static_cast<size_t>(i) * row_bytes;
-      const size_t scales_at = static_cast<size_t>(i) * scale_bytes;
-      quant::decode_row(tensor.source_format, cols, raw.data() + offset, scales.data() + scales_at,
-                        biases.data() + scales_at, row.data());
-      if (!std::all_of(row.begin(), row.end(), [](float w) { return std::isfinite(w); })) {
-        throw_error(ErrorCode::kCorrupt,
-                    "{}: a row of {} at byte {} holds values that are not finite",
-                    files_[static_cast<size_t>(source.file)].path(), tensor.name,
-                    source.offset + static_cast<uint64_t>(at) * row_bytes + offset);
-      }
-      if (fitters.empty()) {
-        quant::encode_row(tensor.format, cols, row.data(), parts.codes, parts.scales, parts.biases);
-      } else {
-        const int64_t member = (first - count + i - fitted_row) / member_rows;
-        fitters[static_cast<size_t>(member)]->encode_row(row.data(), parts.codes, parts.scales,
-                                                         parts.biases);
-      }
-      parts.codes += tensor.format.code_bytes(cols);
-      parts.scales += tensor.format.scale_bytes(cols);
-      parts.biases += tensor.format.scale_bytes(cols);
-    }
+    parts.codes += tensor.format.code_bytes(cols);
+    parts.scales += tensor.format.scale_bytes(cols);
+    parts.biases += tensor.format.scale_bytes(cols);
   }
 }
 

@@ -1,5 +1,5 @@
-// Carries tensors from the source's files into a writer: reads rows, rounds them, on all threads,
-// a bounded piece at a time. Owns the buffers.
+// Carries tensors from the source into a writer: rounds their rows on all threads, a bounded piece
+// at a time. Owns the buffers.
 #pragma once
 
 #include <cstddef>
@@ -12,8 +12,8 @@
 #include "base/thread_pool.h"
 #include "convert/importance.h"
 #include "convert/mlx_tensors.h"
+#include "convert/row_reader.h"
 #include "format/safetensors_writer.h"
-#include "io/file.h"
 #include "quant/fit.h"
 
 namespace flashmoe::convert {
@@ -28,7 +28,7 @@ class TensorRewriter {
   };
 
   // All must outlive this. `on_read` is told, on the calling thread, of source bytes dealt with.
-  TensorRewriter(const std::vector<io::File>& files, ThreadPool& pool,
+  TensorRewriter(const format::Checkpoint& source, ThreadPool& pool,
                  format::SafetensorsWriter& writer, const Rounding& rounding,
                  std::function<void(uint64_t bytes)> on_read);
 
@@ -50,7 +50,7 @@ class TensorRewriter {
   void convert(const MlxTensor& tensor, int64_t first, int64_t rows, Parts parts,
                const Fitters& fitters, int64_t fitted_row) const;
 
-  const std::vector<io::File>& files_;
+  RowReader reader_;
   ThreadPool& pool_;
   format::SafetensorsWriter& writer_;
   const Rounding rounding_;

@@ -57,6 +57,7 @@ UnfinishedStore::UnfinishedStore(const std::string& destination, uint64_t plan)
     was_finished_ = true;
   } else {
     make_folder(folder_);
+    remove_unfinished();
   }
 }
 
@@ -106,6 +107,22 @@ void UnfinishedStore::read_journal(uint64_t plan) {
     for (; line.size() >= kChecksumDigits; line.remove_prefix(kChecksumDigits)) {
       xxh3.push_back(parse_checksum(line.substr(0, kChecksumDigits)).value_or(0));
     }
+  }
+}
+
+void UnfinishedStore::remove_unfinished() const {
+  std::error_code error;
+  std::vector<fs::path> others;
+  for (fs::directory_iterator entry(folder_, error), end; !error && entry != end;
+       entry.increment(error)) {
+    if (!finished_.contains(entry->path().filename().string())) others.push_back(entry->path());
+  }
+  for (auto path = others.begin(); !error && path != others.end(); ++path) {
+    fs::remove_all(*path, error);
+  }
+  if (error) {
+    throw_error(ErrorCode::kIo, "{}: what an earlier run left cannot be removed: {}",
+                folder_.string(), error.message());
   }
 }
 

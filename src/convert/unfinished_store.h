@@ -39,6 +39,8 @@ class UnfinishedStore {
   void lock();
   void read_journal(uint64_t plan);
   void append(const std::string& line);
+  // What a killed run was writing, under whatever name.
+  void remove_unfinished() const;
   void remove_traces();
 
   std::filesystem::path destination_, around_, folder_, journal_path_;

@@ -45,6 +45,16 @@ TensorFinder::TensorFinder(const format::Checkpoint& checkpoint, const ModelConf
               checkpoint.path(), config.model_type);
 }
 
+bool TensorFinder::is_mlx() const {
+  for (int i = 0; i < config_.layers; ++i) {
+    const std::string conv_name = numbered(names_.layer, i) + std::string(names_.delta.conv);
+    if (const format::TensorInfo* conv = find(conv_name)) {
+      return conv->shape.size() == 3 && conv->shape[2] == 1;
+    }
+  }
+  return has(numbered(names_.layer, 0) + std::string(names_.stacks.gate));
+}
+
 format::MatrixInfo TensorFinder::matrix(const std::string& name, int64_t rows, int64_t cols,
                                         int64_t count) {
   return checked(prefix_ + name, rows, cols, count);
@@ -72,8 +82,19 @@ format::MatrixInfo TensorFinder::checked(const std::string& full_name, int64_t r
                 checkpoint_.path(), full_name, info->count, info->rows, info->cols, names_.config,
                 count, rows, cols);
   }
-  used_.insert(info->tensors.begin(), info->tensors.end());
+  for (const std::string& tensor : info->tensors) {
+    (is_read(*info, tensor) ? used_ : notes_).insert(tensor);
+  }
   return *info;
+}
+
+bool TensorFinder::is_read(const format::MatrixInfo& matrix, const std::string& tensor) const {
+  const format::Extent own = checkpoint_.find(tensor)->extent;
+  const format::Extent* parts[] = {&matrix.codes, &matrix.scales, &matrix.biases,
+                                   &matrix.group_of_input};
+  return std::any_of(std::begin(parts), std::end(parts), [&](const format::Extent* part) {
+    return part->bytes > 0 && part->file == own.file && part->offset == own.offset;
+  });
 }
 
 const format::TensorInfo& TensorFinder::vector(const std::string& name,
@@ -120,7 +141,7 @@ std::vector<std::string> TensorFinder::unused() const {
   std::vector<std::string> result;
   for (const format::TensorInfo& tensor : checkpoint_.tensors()) {
     if (used_.contains(tensor.name)) continue;
-    if (!may_stay_unused(tensor.name)) {
+    if (!notes_.contains(tensor.name) && !may_stay_unused(tensor.name)) {
       throw_error(ErrorCode::kUnsupported,
                   "{}: tensor '{}' is not part of this architecture as flashmoe knows it; running "
                   "without it could give wrong text",

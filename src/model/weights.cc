@@ -34,7 +34,7 @@ class Resolver {
         loader_(loader),
         weights_(weights),
         index_(index) {
-    norms_lack_one_ = config_.norm_plus_one && !names_.norms_hold_one && !is_mlx();
+    norms_lack_one_ = config_.norm_plus_one && !names_.norms_hold_one && !finder_.is_mlx();
   }
 
   void resolve() {
@@ -63,18 +63,6 @@ class Resolver {
   }
 
  private:
-  // MLX adds 1 to these norms and moves the convolution's axes in the same conversion, which tells
-  // it from Hugging Face; without a convolution the names of the experts do.
-  bool is_mlx() const {
-    for (int i = 0; i < config_.layers; ++i) {
-      const std::string conv_name = numbered(names_.layer, i) + std::string(names_.delta.conv);
-      if (const format::TensorInfo* conv = finder_.find(conv_name)) {
-        return conv->shape.size() == 3 && conv->shape[2] == 1;
-      }
-    }
-    return finder_.has(numbered(names_.layer, 0) + std::string(names_.stacks.gate));
-  }
-
   std::string in_layer(std::string_view name) const { return base_ + std::string(name); }
   bool layer_has(std::string_view name) const {
     return !name.empty() && finder_.has(in_layer(name));

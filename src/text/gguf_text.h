@@ -24,6 +24,12 @@ class GgufText {
   const TokenizerSpec& tokenizer() const { return spec_; }
   // The model's template; with tools, that for tools if there is one. Nothing if there is none.
   std::optional<ModelChatTemplate> chat_template(bool with_tools) const;
+  // Its text, empty if there is none; that for tools only where it is another.
+  const std::string& template_source(bool for_tools) const {
+    return for_tools ? tools_template_ : template_;
+  }
+  // By the names that templates use: "bos_token", …
+  const nlohmann::ordered_json& special_tokens() const { return special_tokens_; }
   // Tokens that end an answer: those of the keys, and those that are known by their text.
   const std::vector<int32_t>& end_tokens() const { return end_tokens_; }
   // What goes before a text that is not a conversation.

@@ -1,4 +1,5 @@
 // flashmoe quantize, and the other commands on what it wrote.
+#include <algorithm>
 #include <filesystem>
 #include <set>
 
@@ -65,6 +66,52 @@ INSTANTIATE_TEST_SUITE_P(
                     Source{"qwen3_next", model::Family::kQwen3Next, convert::Layout::kSplit},
                     Source{"qwen3_5_moe", model::Family::kQwen35Moe, convert::Layout::kWrapped}),
     [](const auto& info) { return info.param.name; });
+
+// From every kind of source: the golden logits are of the source's dequantised weights, so what 8
+// bits change of them is all that may differ. Rows, value heads or inputs in a wrong order would
+// give an error near 1.4, that of two models that have nothing to do with each other.
+class QuantizeSourceTest : public testing::TestWithParam<std::string> {};
+
+TEST_P(QuantizeSourceTest, GivesTheModelThatItWas) {
+  const fs::path source = golden_models() / GetParam();
+  const TempFolder temp;
+  fs::path model = source;
+  for (const auto& entry : fs::directory_iterator(source)) {
+    const std::string name = entry.path().filename();
+    if (name == "model.gguf" || name.ends_with("-00001-of-00002.gguf")) model = entry.path();
+  }
+  const Outcome quantized = flashmoe(
+      {"quantize", model, temp.file("out"), "--bits", "8", "--group", "32", "--recipe", "even"});
+  ASSERT_EQ(quantized.exit_code, 0) << quantized;
+  EXPECT_NE(quantized.err.find("quantised already"), std::string::npos) << quantized;
+  const Outcome run = flashmoe({"logits", temp.file("out"), "--ids", source / "ids.txt", "--out",
+                                temp.file("out.npy"), "--backend", "ref"});
+  ASSERT_EQ(run.exit_code, 0) << run;
+  const NpyArray golden = read_npy(source / "logits.npy");
+  const NpyArray logits = read_npy(temp.file("out.npy"));
+  ASSERT_EQ(logits.shape, golden.shape);
+  const auto values = [](const NpyArray& a) {
+    return std::span<const float>(std::get<std::vector<float>>(a.values));
+  };
+  const auto vocab = static_cast<size_t>(golden.shape[1]);
+  std::vector<double> errors;
+  for (size_t at = 0; at < values(golden).size(); at += vocab) {
+    errors.push_back(
+        relative_error(values(logits).subspan(at, vocab), values(golden).subspan(at, vocab)));
+  }
+  std::nth_element(errors.begin(), errors.begin() + errors.size() / 2, errors.end());
+  EXPECT_LT(errors[errors.size() / 2], 0.1);
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, QuantizeSourceTest,
+                         testing::Values("gguf_qwen3moe_k", "gguf_qwen3next_ssm_in",
+                                         "gguf_qwen3next_split_qkv", "gguf_qwen35moe_tiled",
+                                         "gguf_qwen35moe_iq", "fp8_qwen3_5_moe_blocks_f32",
+                                         "gptq_qwen3_next_act_order_v2", "awq_qwen3_moe",
+                                         "packed_qwen3_moe_groups_f16",
+                                         "float_qwen3_moe_mixed_bf16", "mlx_qwen3_moe_mxfp4",
+                                         "mlx_qwen3_moe_nvfp4_global"),
+                         [](const auto& info) { return info.param; });
 
 class QuantizeRefusalTest : public testing::Test {
  protected:

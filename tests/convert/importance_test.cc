@@ -60,7 +60,7 @@ TEST(ImportanceTest, IsTheMeanOfWhatGoesBy) {
   options.moments = true;
   int64_t told = 0;
   options.progress = [&](int64_t done) { told = done; };
-  const Importance importance = measure_importance(*engine, tokens, options);
+  const Importance importance = measure_importance(*engine, kTiny, tokens, options);
   EXPECT_EQ(told, 60);
 
   Recorder recorder;
@@ -118,7 +118,7 @@ TEST(ImportanceTest, ThreadsAndChunksDoNotShow) {
     MeasureOptions options;
     options.window = 32;
     options.moments = true;
-    measure_importance(*tiny(threads, chunk), some_tokens(), options).write(folder.file("i"));
+    measure_importance(*tiny(threads, chunk), kTiny, some_tokens(), options).write(folder.file("i"));
     files.insert(folder.read("i"));
   }
   EXPECT_EQ(files.size(), 1u);

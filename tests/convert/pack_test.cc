@@ -194,6 +194,7 @@ TEST_F(PackTest, TakesUpWhateverIsLeft) {
   temp_.write(".store.unfinished/journal", "flashmoe pa");
   temp_.write(".store.unfinished/store/dense.bin", "half");
   temp_.write(".store.unfinished/store/store.json", "{");
+  temp_.write(".store.unfinished/store/.config.json.1-0.partial", "half");
   pack(source(), store());
   EXPECT_EQ(folder_bytes(store()), expected);
 

@@ -8,6 +8,8 @@
 #include "text/bpe_alphabet.h"
 #include "text/pre_tokenizer.h"
 #include "text/tokenizer.h"
+#include "text/tokenizer_json.h"
+#include "text/tokenizer_json_writer.h"
 
 namespace flashmoe::text {
 namespace {
@@ -160,6 +162,36 @@ TEST(GgufText, SplitsAsEachPreTokenizerDoes) {
     }
   }
   EXPECT_EQ(names, 86u);
+}
+
+// Written as tokenizer.json and read again, it is the same tokenizer: with ids that would be
+// numbered on from the vocabulary, and with these.
+TEST(GgufTextTest, WritesTheSameTokenizerAsJson) {
+  Json plain = metadata();
+  for (const char* key : {"tokenizer.ggml.tokens", "tokenizer.ggml.token_type"}) {
+    Json& list = plain[key];
+    list.erase(list.begin() + 261, list.end());
+    list.erase(list.begin() + 258);
+  }
+  plain["tokenizer.ggml.eos_token_id"] = 258u;
+  plain.erase("tokenizer.ggml.bos_token_id");
+  plain["tokenizer.ggml.merges"] = {"h e", "l l"};
+  for (const Json& m : {metadata(), plain}) {
+    const TokenizerSpec spec = read(m).tokenizer();
+    const std::string json = tokenizer_json(spec);
+    const Tokenizer original(spec), again(parse_tokenizer_json(json, "tokenizer.json"));
+    EXPECT_EQ(original.vocab_size(), again.vocab_size());
+    for (const std::string text :
+         {"hell hello, he'll", "<|im_end|> x<think>\n\n", "\u00e9\u4e2d 123 \xff", ""}) {
+      for (const bool special : {false, true}) {
+        EXPECT_EQ(original.encode(text, special), again.encode(text, special)) << text;
+      }
+    }
+    for (int32_t id = 0; id < original.vocab_size(); ++id) {
+      EXPECT_EQ(original.token_bytes(id), again.token_bytes(id)) << id;
+    }
+    EXPECT_EQ(Json::parse(json)["model"]["vocab"].contains("<think>"), m != plain);
+  }
 }
 
 }  // namespace

@@ -203,7 +203,11 @@ def add_metadata(writer, config, extra_layers=0, recurrent=True):
         writer.add_nextn_predict_layers(extra_layers)
     if family == 'qwen3_moe':
         return
-    writer.add_rope_dimension_count(int(model.head_dim * rope['partial_rotary_factor']))
+    rotated = int(model.head_dim * rope['partial_rotary_factor'])
+    writer.add_rope_dimension_count(rotated)
+    if family == 'qwen3_5_moe':  # of text all are alike; llama.cpp does not open a file without
+        third = rotated // 2 // 3
+        writer.add_rope_dimension_sections([rotated // 2 - 2 * third, third, third, 0])
     writer.add_expert_shared_feed_forward_length(model.shared_expert_intermediate_size)
     writer.add_ssm_conv_kernel(model.linear_conv_kernel_dim)
     writer.add_ssm_state_size(model.linear_key_head_dim)

@@ -24,7 +24,7 @@ SCALES = {
     'Q2_K': {80: 1, 82: 1.5}, 'Q3_K': {108: 1}, 'Q4_K': {0: 1, 2: 7.5}, 'Q5_K': {0: 1, 2: 15.5},
     'Q6_K': {208: 1}, 'IQ1_S': {0: 1}, 'IQ2_XXS': {0: 1}, 'IQ2_XS': {0: 1}, 'IQ2_S': {0: 1},
     'IQ3_XXS': {0: 1}, 'IQ3_S': {0: 1}, 'IQ4_NL': {0: 1}, 'IQ4_XS': {0: 1}, 'TQ1_0': {52: 1},
-    'TQ2_0': {64: 1},
+    'TQ2_0': {64: 1}, 'IQ1_M': {}, 'NVFP4': {},
 }
 WIDE = {'hidden_size': 256, 'num_hidden_layers': 3, 'head_dim': 32, 'num_attention_heads': 2,
         'num_key_value_heads': 1, 'vocab_size': 101, 'moe_intermediate_size': 32, 'num_experts': 6}
@@ -52,6 +52,13 @@ GOLDENS = {
                    'down_exps.weight': 'IQ4_NL', 'attn_output.weight': 'Q4_1',
                    'token_embd.weight': 'Q4_K', 'output.weight': 'Q6_K', '': 'Q5_1'},
          'parts': [32, 64]}),
+    'gguf_qwen3moe_small_types': (
+        'qwen3moe; IQ1_S, IQ1_M, IQ2_XXS, TQ1_0, MXFP4, NVFP4; hidden 256, tied, three parts',
+        {**QWEN3_MOE, **WIDE, 'num_hidden_layers': 2, 'tie_word_embeddings': True},
+        {'types': {'attn_q.weight': 'TQ1_0', 'attn_k.weight': 'IQ1_M', 'attn_v.weight': 'IQ2_XXS',
+                   'attn_output.weight': 'NVFP4', 'gate_exps.weight': 'IQ1_S', '0.ffn_up_exps.weight': 'NVFP4',
+                   'up_exps.weight': 'IQ1_M', 'down_exps.weight': 'MXFP4', '': 'Q8_0'},
+         'parts': [32, 32, 32]}),
     'gguf_qwen3next_ssm_in': (
         'qwen3next of the older layout; ssm_in, ssm_ba, the shared gate as a vector, Q8_0; interval '
         'only; 2 key heads, 4 value heads, rotary 0.25',
@@ -98,10 +105,21 @@ def random_blocks(shape, kind, std, rng):
         codes = rng.integers(0, 3, (len(blocks), 64, 4), np.uint8)
         blocks[:, :64] = (codes << np.array([0, 2, 4, 6], np.uint8)).sum(-1)
 
+    if kind == Type.NVFP4:
+        steps = rng.integers(0, 8, (len(blocks), 4), np.uint8)
+
     def with_scale(scale):
         for offset, factor in SCALES[kind.name].items():
             value = np.full(len(blocks), scale * factor, '<f2')
             blocks[:, offset:offset + 2] = value.view(np.uint8).reshape(-1, 2)
+        if kind == Type.NVFP4:  # four scales of e4m3 without a sign, up to twice as large
+            codes = gguf.quants.NVFP4.fp32_to_ue4m3(np.array([[scale]], np.float32))
+            blocks[:, :4] = codes + steps
+        if kind == Type.IQ1_M:  # four bits of it on top of each of the last four words
+            bits = int(np.array(scale, '<f2').view('<u2'))
+            nibbles = np.array([bits >> n & 15 for n in (0, 4, 8, 12)], '<u2') << 12
+            words = blocks[:, 48:].copy().view('<u2')
+            blocks[:, 48:] = (words & 0x0FFF | nibbles).astype('<u2').view(np.uint8)
         return blocks.reshape(*shape[:-1], -1)
 
     spread = gguf_layout.dequantized(with_scale(1.0), kind).std()

@@ -6,7 +6,7 @@
 
 namespace flashmoe::kernels {
 
-class RefBackend final : public HostBackend {
+class RefBackend : public HostBackend {
  public:
   explicit RefBackend(ThreadPool& pool) : HostBackend(pool, host::kScalarRowOps) {}
 

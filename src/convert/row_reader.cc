@@ -1,0 +1,176 @@
+#include "convert/row_reader.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "convert/first_error.h"
+#include "quant/decode.h"
+#include "quant/storage.h"
+
+namespace flashmoe::convert {
+
+namespace {
+
+using format::MatrixInfo;
+
+// Calls use(matrix, member, row in it, rows, rows of the tensor before) for each run of rows
+// [first, first + count) that lies in one matrix.
+template <typename Use>
+void for_each_run(const MlxTensor& tensor, int64_t first, int64_t count, Use&& use) {
+  int64_t begin = 0;  // of the source in the tensor
+  for (const SourceRows& source : tensor.sources) {
+    const int64_t from = std::max(first, begin);
+    const int64_t end = std::min(first + count, begin + source.count);
+    for (int64_t row = from; row < end;) {
+      const int64_t rows = tensor.matrices[source.matrix].rows;
+      const int64_t at = source.first + row - begin;
+      const int64_t n = std::min(end - row, rows - at % rows);
+      use(source.matrix, at / rows, at % rows, n, row - first);
+      row += n;
+    }
+    begin += source.count;
+    if (begin >= first + count) return;
+  }
+}
+
+// `bytes` of each row of a part, from that of row `first` of matrix `member` of the stack on.
+format::Extent rows_of(const format::Extent& part, const MatrixInfo& matrix, int64_t member,
+                       int64_t first, int64_t count, size_t bytes) {
+  const uint64_t each = part.bytes / static_cast<uint64_t>(matrix.count);
+  const uint64_t stride = matrix.stride > 0 ? matrix.stride : each;
+  return {
+      part.file,
+      part.offset + static_cast<uint64_t>(member) * stride + static_cast<uint64_t>(first) * bytes,
+      static_cast<uint64_t>(count) * bytes};
+}
+
+}  // namespace
+
+RowReader::RowReader(const format::Checkpoint& source)
+    : source_(source), reader_(source, format::Checksums::kIgnore) {}
+
+bool RowReader::must_hold(const MatrixInfo& matrix) const {
+  const format::FileRecords* records = source_.records(matrix.codes.file);
+  return !matrix.storage.in_rows() || (records != nullptr && !records->lz4.empty());
+}
+
+void RowReader::hold(const MlxTensor& tensor, int64_t first, int64_t count, ThreadPool& pool) {
+  std::map<Key, Held> kept;
+  std::vector<std::pair<Key, Held*>> missing;
+  for_each_run(tensor, first, count, [&](size_t matrix, int64_t member, int64_t, int64_t, int64_t) {
+    const Key key = {matrix, member};
+    if (!must_hold(tensor.matrices[matrix]) || kept.contains(key)) return;
+    const auto before = tensor_ == &tensor ? held_.find(key) : held_.end();
+    if (before != held_.end()) {
+      kept.insert(held_.extract(before));
+    } else {
+      missing.emplace_back(key, &kept[key]);
+    }
+  });
+  tensor_ = &tensor;
+  held_ = std::move(kept);
+  if (missing.empty()) return;
+  FirstError error;
+  pool.run(static_cast<int>(missing.size()), [&](int i) {
+    error.guard([&] {
+      const auto& [key, held] = missing[static_cast<size_t>(i)];
+      *held = load(tensor.matrices[key.first], key.second);
+    });
+  });
+  error.rethrow();
+}
+
+RowReader::Held RowReader::load(const MatrixInfo& matrix, int64_t member) const {
+  const auto read = [&](const format::Extent& part) {
+    std::vector<std::byte> bytes(part.bytes / static_cast<uint64_t>(matrix.count));
+    if (!bytes.empty()) {
+      reader_.read(rows_of(part, matrix, member, 0, 1, bytes.size()), bytes.data());
+    }
+    return bytes;
+  };
+  Held held{read(matrix.codes), read(matrix.scales), read(matrix.biases), {}};
+  if (!matrix.format.permuted) return held;
+  held.order.resize(static_cast<size_t>(matrix.cols));
+  if (!quant::sort_inputs(read(matrix.group_of_input).data(), matrix.cols, matrix.storage.group,
+                          held.order.data())) {
+    throw_error(ErrorCode::kCorrupt,
+                "tensor '{}': the groups of its inputs do not have {} inputs each", matrix.name,
+                matrix.storage.group);
+  }
+  return held;
+}
+
+void RowReader::read(const MlxTensor& tensor, int64_t first, int64_t count, float* out) const {
+  for_each_run(tensor, first, count,
+               [&](size_t matrix, int64_t member, int64_t row, int64_t n, int64_t before) {
+                 read_rows(tensor, matrix, member, row, n, out + before * tensor.cols);
+               });
+  if (tensor.columns.empty()) return;
+  std::vector<float> stored(static_cast<size_t>(tensor.cols));
+  for (float* row = out; row < out + count * tensor.cols; row += tensor.cols) {
+    std::copy_n(row, tensor.cols, stored.data());
+    for (size_t i = 0; i < stored.size(); ++i) {
+      row[i] = stored[static_cast<size_t>(tensor.columns[i])];
+    }
+  }
+}
+
+void RowReader::read_rows(const MlxTensor& tensor, size_t which, int64_t member, int64_t first,
+                          int64_t count, float* out) const {
+  const MatrixInfo& matrix = tensor.matrices[which];
+  const quant::Format& format = matrix.format;
+  const int64_t cols = matrix.cols;
+  const size_t code_bytes = format.code_bytes(cols), scale_bytes = format.scale_bytes(cols),
+               bias_bytes = format.bias_bytes(cols);
+  const auto found = held_.find({which, member});
+  const Held* held = found == held_.end() ? nullptr : &found->second;
+  const auto n = static_cast<size_t>(count);
+  std::vector<std::byte> memory;  // codes, scales and biases of the rows
+  const std::byte *codes, *scales, *biases;
+  if (held != nullptr && matrix.storage.in_rows()) {
+    const auto at = static_cast<size_t>(first);
+    codes = held->codes.data() + at * code_bytes;
+    scales = held->scales.data() + at * scale_bytes;
+    biases = held->biases.data() + at * bias_bytes;
+  } else {
+    memory.resize(n * (code_bytes + scale_bytes + bias_bytes));
+    std::byte* to[] = {memory.data(), memory.data() + n * code_bytes,
+                       memory.data() + n * (code_bytes + scale_bytes)};
+    if (held != nullptr) {
+      const auto part = [](const std::vector<std::byte>& bytes) {
+        return bytes.empty() ? nullptr : bytes.data();
+      };
+      quant::unpack_rows({matrix.storage, format, matrix.rows, cols, part(held->codes),
+                          part(held->scales), part(held->biases)},
+                         format.permuted ? held->order.data() : nullptr, first, count, to[0], to[1],
+                         to[2]);
+    } else {
+      const auto read = [&](const format::Extent& part, size_t bytes, std::byte* place) {
+        if (bytes > 0) reader_.read(rows_of(part, matrix, member, first, count, bytes), place);
+      };
+      read(matrix.codes, code_bytes, to[0]);
+      read(matrix.scales, scale_bytes, to[1]);
+      read(matrix.biases, bias_bytes, to[2]);
+    }
+    codes = to[0];
+    scales = to[1];
+    biases = to[2];
+  }
+  std::vector<float> sorted(format.permuted ? static_cast<size_t>(cols) : 0);
+  for (size_t i = 0; i < n; ++i, out += cols) {
+    float* row = format.permuted ? sorted.data() : out;
+    quant::decode_row(format, cols, codes + i * code_bytes, scales + i * scale_bytes,
+                      biases + i * bias_bytes, row);
+    for (int64_t c = 0; format.permuted && c < cols; ++c) {
+      out[held->order[static_cast<size_t>(c)]] = row[c];
+    }
+    if (tensor.format.encoding == quant::Encoding::kPlain) continue;
+    if (std::all_of(out, out + cols, [](float w) { return std::isfinite(w); })) continue;
+    throw_error(ErrorCode::kCorrupt, "{}: {}: row {} holds values that are not finite",
+                source_.files()[static_cast<size_t>(matrix.codes.file)], matrix.name,
+                member * matrix.rows + first + static_cast<int64_t>(i));
+  }
+}
+
+}  // namespace flashmoe::convert

@@ -1,0 +1,121 @@
+#!/usr/bin/env python3
+"""Kills `flashmoe pack` at random moments and flips bits of what it wrote.
+
+usage: check_pack.py FLASHMOE MODEL [--kills 50] [--flips 3] [--seed 1] [--work DIR] [--ids N]
+
+1. Packs MODEL undisturbed. Then again, killed (SIGKILL) after random times until it was killed often enough, each time
+   going on by the same command; every store that comes to its end must have the same bytes.
+2. For every file of the store, flips random bits, one at a time: `pack --verify` must fail and name the file, and
+   `logits --checksums` of a few tokens must fail too, or give the right logits when it does not read that place.
+"""
+import argparse
+import hashlib
+import os
+import random
+import shutil
+import subprocess
+import time
+
+
+def digest(folder):
+    result = {}
+    for root, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(root, name)
+            with open(path, 'rb') as file:
+                result[os.path.relpath(path, folder)] = hashlib.file_digest(file, 'sha256').hexdigest()
+    return result
+
+
+def pack(options, out):
+    return subprocess.Popen([options.flashmoe, 'pack', options.model, out], stderr=subprocess.DEVNULL)
+
+
+def check_kills(options, random, right, seconds):
+    out = os.path.join(options.work, 'killed')
+    kills = stores = longest = in_a_row = 0
+    while kills < options.kills or in_a_row > 0:
+        process = pack(options, out)
+        # Half of them anywhere in the time of a whole run, half early, where a run that goes on looks for what is there.
+        limit = seconds if random.random() < 0.5 else seconds / 8
+        try:
+            code = process.wait(random.uniform(0, limit) if kills < options.kills else None)
+        except subprocess.TimeoutExpired:
+            process.kill()  # our own child
+            process.wait()
+            kills += 1
+            in_a_row += 1
+            assert not os.path.exists(out), 'the store has its name before it is whole'
+            continue
+        assert code == 0, f'pack ended with {code} after {in_a_row} kills'
+        assert digest(out) == right, f'a store after {in_a_row} kills differs'
+        assert not [n for n in os.listdir(options.work) if n.startswith('.')], 'something is left'
+        shutil.rmtree(out)
+        stores, longest, in_a_row = stores + 1, max(longest, in_a_row), 0
+    print(f'{kills} kills: {stores} stores came to their end, up to {longest} kills before one, all with the bytes of an '
+          'undisturbed run', flush=True)
+
+
+def logits(options, store):
+    ids, out = os.path.join(options.work, 'ids.txt'), os.path.join(options.work, 'logits.npy')
+    with open(ids, 'w') as file:
+        file.write('\n'.join(str(i * 31 % 90) for i in range(options.ids)))
+    if os.path.exists(out):
+        os.remove(out)
+    run = subprocess.run([options.flashmoe, 'logits', store, '--ids', ids, '--out', out, '--checksums', '--io', 'pread'],
+                         stderr=subprocess.PIPE, text=True)
+    return run.returncode, open(out, 'rb').read() if os.path.exists(out) else None, run.stderr
+
+
+def check_flips(options, random, store):
+    code, right, error = logits(options, store)
+    assert code == 0, error
+    flips = refused = not_read = 0
+    for name in sorted(digest(store)):
+        path = os.path.join(store, name)
+        for _ in range(options.flips):
+            at, bit = random.randrange(os.path.getsize(path)), random.randrange(8)
+            with open(path, 'r+b') as file:
+                file.seek(at)
+                was = file.read(1)[0]
+                file.seek(at)
+                file.write(bytes([was ^ 1 << bit]))
+            verify = subprocess.run([options.flashmoe, 'pack', '--verify', store], capture_output=True, text=True)
+            assert verify.returncode == 1, f'--verify did not find bit {bit} of byte {at} of {name}'
+            code, got, error = logits(options, store)
+            assert code == 1 and got is None or got == right, f'bit {bit} of byte {at} of {name} changed the logits'
+            flips, refused, not_read = flips + 1, refused + (code == 1), not_read + (code == 0)
+            with open(path, 'r+b') as file:
+                file.seek(at)
+                file.write(bytes([was]))
+    verify = subprocess.run([options.flashmoe, 'pack', '--verify', store], capture_output=True, text=True)
+    assert verify.returncode == 0, verify.stderr
+    print(f'{flips} flipped bits in {len(digest(store))} files: --verify found all; with --checksums {refused} runs were '
+          f'refused, {not_read} did not read the place and gave the right logits', flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('flashmoe')
+    parser.add_argument('model')
+    parser.add_argument('--kills', type=int, default=50)
+    parser.add_argument('--flips', type=int, default=3)
+    parser.add_argument('--seed', type=int, default=1)
+    parser.add_argument('--ids', type=int, default=8)
+    parser.add_argument('--work', required=True)
+    options = parser.parse_args()
+    os.makedirs(options.work)
+    store = os.path.join(options.work, 'store')
+    begin = time.monotonic()
+    assert pack(options, store).wait() == 0
+    seconds = time.monotonic() - begin
+    right = digest(store)
+    size = sum(os.path.getsize(os.path.join(store, name)) for name in right)
+    print(f'{options.model}: {len(right)} files, {size / 2 ** 20:.1f} MiB, packed in {seconds:.2f} s', flush=True)
+    check_kills(options, random.Random(options.seed), right, seconds)
+    check_flips(options, random.Random(options.seed), store)
+    shutil.rmtree(options.work)
+
+
+if __name__ == '__main__':
+    main()
