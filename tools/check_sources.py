@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs every command that reads models on every kind of source, and other programs on what `quantize` writes.
 
-usage: check_sources.py FLASHMOE TINY_BF16 [--work DIR]
+usage: check_sources.py BUILD_DIR TINY_BF16 [--work DIR]
 
 Each golden model of tests/golden/models that has a file layout of its own is inspected, planned, packed and quantised
 to 8 bits in groups of 32. The store must give the source's logits to the bit. The quantised model is loaded by mlx-lm
@@ -30,6 +30,8 @@ import transformers
 from mlx_lm.utils import load_model
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, 'oracle'))
+from check_mlx_load import overrides  # noqa: E402
 GOLDENS = os.path.join(HERE, '..', 'tests', 'golden', 'models')
 EVAL = os.path.join(HERE, '..', 'models', 'tiny', 'eval')
 KINDS = ['qwen3_next_split_bf16', 'mlx_qwen3_5_moe_4bit_bf16', 'mlx_qwen3_moe_mxfp4', 'mlx_qwen3_moe_mxfp8',
@@ -78,9 +80,11 @@ class Checker:
         again, _ = self.quantise(store, '--recipe', 'even')
         assert np.array_equal(self.logits(again, ids, '--backend', 'ref'), own), 'the store quantises differently'
         shutil.rmtree(store)
-        mlx_error = distance(mlx_logits(out, ids), own)
-        print(f'{name}: {", ".join(sorted(formats))}: 8 bits change {distance(own, golden):.1e} (median of the tokens); '
-              f'mlx-lm {mlx_error:.1e} from ours', flush=True)
+        said = f'{name}: {", ".join(sorted(formats))}: 8 bits change {distance(own, golden):.1e} (median of the tokens)'
+        if name == 'gguf_qwen3next_split_qkv':
+            return print(f'{said}; mlx-lm knows no layers in this order', flush=True)
+        mlx_error = distance(mlx_logits(out, ids, bool(files)), own)
+        print(f'{said}; mlx-lm {mlx_error:.1e} from ours', flush=True)
         assert mlx_error < 1e-4
 
     def check_text(self, name, model, reference):
@@ -110,8 +114,12 @@ class Checker:
         assert answers[0] == answers[1]
 
 
-def mlx_logits(folder, ids):
-    model, _ = load_model(pathlib.Path(folder))
+def mlx_logits(folder, ids, complete):
+    """By mlx-lm. Configurations of the golden models leave out what transformers has by default and mlx-lm has not; those
+    that flashmoe wrote are `complete`."""
+    folder = pathlib.Path(folder)
+    config = json.loads((folder / 'config.json').read_text())
+    model, _ = load_model(folder, model_config={} if complete else overrides(config))
     model.update(mlx.utils.tree_map(
         lambda p: p.astype(mx.float32) if mx.issubdtype(p.dtype, mx.floating) else p, model.parameters()))
     tokens = [int(line) for line in open(ids).read().split()]
@@ -126,19 +134,19 @@ def distance(a, b):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('flashmoe')
+    parser.add_argument('build')
     parser.add_argument('tiny')
     parser.add_argument('--work')
     options = parser.parse_args()
     mx.set_default_device(mx.cpu)
     work = tempfile.mkdtemp(dir=options.work)
-    checker = Checker(options.flashmoe, work)
+    checker = Checker(os.path.join(options.build, 'flashmoe'), work)
     for name in KINDS:
         checker.check_golden(name)
     gguf, mlx_model = os.path.join(work, 'tiny.gguf'), os.path.join(HERE, '..', 'models', 'tiny')
     subprocess.run([sys.executable, os.path.join(HERE, 'make_gguf.py'), options.tiny, gguf], check=True)
     checker.run('pack', gguf, os.path.join(work, 'gguf-store'))
-    flash_moe, writer = os.path.join(work, 'flash-moe'), os.path.join(os.path.dirname(options.flashmoe), 'write_flash_moe')
+    flash_moe, writer = os.path.join(work, 'flash-moe'), os.path.join(options.build, 'tests', 'cli', 'write_flash_moe')
     subprocess.run([writer, mlx_model, flash_moe, 'lz4'], check=True)
     for name, model in (('bf16', options.tiny), ('GGUF', gguf), ('store of GGUF', os.path.join(work, 'gguf-store')),
                         ('MLX', mlx_model), ('flash-moe, LZ4', flash_moe)):

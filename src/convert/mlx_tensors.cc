@@ -283,19 +283,24 @@ class Planner {
     }
   }
 
-  // Matrices and the embedding are quantised; what the recipe has no format for stays plain.
-  quant::Format format_of(const MlxTensor& tensor) const {
-    const quant::Format plain = {quant::Encoding::kPlain, tensor.dtype, 0, 0};
-    if (tensor.shape.size() < 2 || is_convolution(tensor.name)) return plain;
-    const std::optional<MlxFormat> format = recipe_.format_of(tensor.path(), tensor.cols);
-    if (!format) return plain;
-    return {quant::Encoding::kAffine, tensor.dtype, format->bits, format->group};
+  // Matrices and the embedding are quantised; what the recipe has no format for stays as it is
+  // where MLX has that format, and is plain else.
+  void set_format(MlxTensor* tensor) const {
+    const MatrixInfo& source = tensor->matrices.front();
+    tensor->format = {quant::Encoding::kPlain, tensor->dtype, 0, 0};
+    if (tensor->shape.size() < 2 || is_convolution(tensor->name)) return;
+    if (const auto format = recipe_.format_of(tensor->path(), tensor->cols)) {
+      tensor->format = {quant::Encoding::kAffine, tensor->dtype, format->bits, format->group};
+    } else if (source.format.encoding == quant::Encoding::kAffine && source.storage.in_rows()) {
+      tensor->format = source.format;
+      tensor->unchanged = true;
+    }
   }
 
   void take_layer() {
     for (auto& [name, tensor] : layer_) {
       tensor.name = name;
-      tensor.format = format_of(tensor);
+      set_format(&tensor);
       result_.push_back(std::move(tensor));
     }
     layer_.clear();

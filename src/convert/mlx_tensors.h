@@ -33,7 +33,8 @@ struct MlxTensor {
   std::vector<SourceRows> sources;           // one after the other they are the tensor's rows
   std::vector<int32_t> columns;  // [cols] where in the source's row each input is; empty: in place
   Change change = Change::kNone;
-  quant::Format format;  // kPlain of dtype, or kAffine
+  quant::Format format;    // kPlain of dtype, or kAffine
+  bool unchanged = false;  // affine in the source, which is kept
 
   std::string path() const;  // of MLX's module: the name without ".weight"
   int64_t rows() const;      // of `cols` values

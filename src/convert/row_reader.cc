@@ -116,6 +116,22 @@ void RowReader::read(const MlxTensor& tensor, int64_t first, int64_t count, floa
   }
 }
 
+void RowReader::copy(const MlxTensor& tensor, int64_t first, int64_t count, std::byte* codes,
+                     std::byte* scales, std::byte* biases) const {
+  for_each_run(tensor, first, count,
+               [&](size_t which, int64_t member, int64_t row, int64_t n, int64_t) {
+                 const MatrixInfo& matrix = tensor.matrices[which];
+                 const auto part = [&](const format::Extent& all, size_t bytes, std::byte** to) {
+                   if (bytes == 0) return;
+                   reader_.read(rows_of(all, matrix, member, row, n, bytes), *to);
+                   *to += static_cast<size_t>(n) * bytes;
+                 };
+                 part(matrix.codes, matrix.format.code_bytes(matrix.cols), &codes);
+                 part(matrix.scales, matrix.format.scale_bytes(matrix.cols), &scales);
+                 part(matrix.biases, matrix.format.bias_bytes(matrix.cols), &biases);
+               });
+}
+
 void RowReader::read_rows(const MlxTensor& tensor, size_t which, int64_t member, int64_t first,
                           int64_t count, float* out) const {
   const MatrixInfo& matrix = tensor.matrices[which];
@@ -168,7 +184,7 @@ void RowReader::read_rows(const MlxTensor& tensor, size_t which, int64_t member,
     if (tensor.format.encoding == quant::Encoding::kPlain) continue;
     if (std::all_of(out, out + cols, [](float w) { return std::isfinite(w); })) continue;
     throw_error(ErrorCode::kCorrupt, "{}: {}: row {} holds values that are not finite",
-                source_.files()[static_cast<size_t>(matrix.codes.file)], matrix.name,
+                source_.files()[static_cast<size_t>(matrix.codes.file)], matrix.tensors.front(),
                 member * matrix.rows + first + static_cast<int64_t>(i));
   }
 }

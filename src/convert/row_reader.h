@@ -27,6 +27,9 @@ class RowReader {
   // out [count, tensor.cols]. Any threads at once. Throws Error kIo; kCorrupt for a quantised
   // weight that is not finite.
   void read(const MlxTensor& tensor, int64_t first, int64_t count, float* out) const;
+  // The same rows as they lie in the file, of a matrix that is stored row by row.
+  void copy(const MlxTensor& tensor, int64_t first, int64_t count, std::byte* codes,
+            std::byte* scales, std::byte* biases) const;
 
  private:
   // One matrix of a stack, as it lies in its file.

@@ -71,7 +71,8 @@ TensorRewriter::TensorRewriter(const format::Checkpoint& source, ThreadPool& poo
       on_read_(std::move(on_read)) {}
 
 void TensorRewriter::write(const MlxTensor& tensor) {
-  const bool fitted = rounding_.fitted && tensor.format.encoding == quant::Encoding::kAffine;
+  const bool fitted =
+      rounding_.fitted && !tensor.unchanged && tensor.format.encoding == quant::Encoding::kAffine;
   const int64_t rows = tensor.rows();
   const size_t code_bytes = tensor.format.code_bytes(tensor.cols);    // of a row
   const size_t scale_bytes = tensor.format.scale_bytes(tensor.cols);  // of a row
@@ -150,6 +151,9 @@ TensorRewriter::Fitters TensorRewriter::make_fitters(const MlxTensor& tensor, in
 void TensorRewriter::convert(const MlxTensor& tensor, int64_t first, int64_t rows, Parts parts,
                              const Fitters& fitters, int64_t fitted_row) const {
   const int64_t cols = tensor.cols;
+  if (tensor.unchanged) {
+    return reader_.copy(tensor, first, rows, parts.codes, parts.scales, parts.biases);
+  }
   std::vector<float> weights(static_cast<size_t>(rows * cols));
   reader_.read(tensor, first, rows, weights.data());
   if (tensor.format.encoding == quant::Encoding::kPlain) {

@@ -38,7 +38,7 @@ Json generation_config(const engine::TextModel& text) {
 std::map<std::string, std::string> from_gguf(const std::string& file) {
   const format::GgufHeader header = format::read_gguf_header(
       file, 0, [](std::string_view key) { return key == "tokenizer.ggml.model"; });
-  if (header.metadata.empty()) {
+  if (!header.metadata.contains("tokenizer.ggml.model")) {
     log_warn("{}: has no tokenizer, so neither will the result", file);
     return {};
   }

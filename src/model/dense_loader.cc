@@ -176,7 +176,13 @@ void DenseLoader::add_rows(const format::MatrixInfo& source, std::vector<RowRun>
   *target = {source.format, rows, source.cols, nullptr};
   const size_t offset = place(backend_.prepared_bytes(source.format, rows, source.cols));
   matrices_.push_back({source, std::move(runs), target, offset});
-  file_bytes_ += item_bytes(matrices_.back());
+  // Of rows taken in several turns, such that all together count as the whole.
+  uint64_t& added = rows_added_[source.name];
+  const auto bytes_of = [&](uint64_t n) {
+    return source.file_bytes() * n / static_cast<uint64_t>(source.rows);
+  };
+  file_bytes_ += bytes_of(added + static_cast<uint64_t>(rows)) - bytes_of(added);
+  added += static_cast<uint64_t>(rows);
 }
 
 uint64_t DenseLoader::item_bytes(const MatrixItem& item) {

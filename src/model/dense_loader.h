@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
+#include <string>
 #include <vector>
 
 #include "base/aligned_buffer.h"
@@ -82,6 +84,7 @@ class DenseLoader {
   std::vector<Alias> aliases_;
   size_t prepared_bytes_ = 0;
   uint64_t file_bytes_ = 0;
+  std::map<std::string, uint64_t> rows_added_;  // by the source's name
 };
 
 }  // namespace flashmoe::model

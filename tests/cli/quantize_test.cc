@@ -68,8 +68,9 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& info) { return info.param.name; });
 
 // From every kind of source: the golden logits are of the source's dequantised weights, so what 8
-// bits change of them is all that may differ. Rows, value heads or inputs in a wrong order would
-// give an error near 1.4, that of two models that have nothing to do with each other.
+// bits change of them is all that may differ: as above, these models make up to 0.25 of it. Rows,
+// value heads or inputs in a wrong order would give an error near 1.4, that of two models that have
+// nothing to do with each other.
 class QuantizeSourceTest : public testing::TestWithParam<std::string> {};
 
 TEST_P(QuantizeSourceTest, GivesTheModelThatItWas) {
@@ -100,7 +101,7 @@ TEST_P(QuantizeSourceTest, GivesTheModelThatItWas) {
         relative_error(values(logits).subspan(at, vocab), values(golden).subspan(at, vocab)));
   }
   std::nth_element(errors.begin(), errors.begin() + errors.size() / 2, errors.end());
-  EXPECT_LT(errors[errors.size() / 2], 0.1);
+  EXPECT_LT(errors[errors.size() / 2], 0.25);
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, QuantizeSourceTest,

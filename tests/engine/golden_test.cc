@@ -126,35 +126,49 @@ double median_error(const Logits& logits, std::span<const float> expected) {
 
 // What the rounding of activations costs a model depends on the model: these random ones make much
 // more of it than trained ones do. So the cost is compared with that of noise of the same variance
-// at the same places: the medians of draws of it differ by less than a fifth from each other, and
-// noise of one bit less gives twice the error.
-TEST_P(GoldenModelTest, CpuErrsAsMuchAsItsRoundingExplains) {
-  const fs::path folder = kModels / GetParam();
-  const std::vector<int32_t> ids = read_ids(folder / "ids.txt");
-  const NpyArray golden = read_npy(folder / "logits.npy");
-  const std::span<const float> expected = std::get<std::vector<float>>(golden.values);
-  EngineOptions options;
-  options.model = folder;
-  const double error = median_error(forced_logits(options, ids, ids.size()), expected);
-  options.kv = KvType::kF16;
-  options.backend = "ref";
-  const auto error_with_noise = [&](uint32_t seed, int bits) {
-    OpenHooks hooks;
-    hooks.make_backend = [&](ThreadPool& pool) {
-      return std::make_unique<NoisyRef>(pool, seed, bits);
+// at the same places. Of one model the two are alike within a factor: an early route that goes
+// another way may double all errors after it, with this noise or that rounding. The logarithms of
+// the factors of 22 models with products of 8 bits, which spread by about 0.3 each, have a mean
+// that spreads by 0.06: it must be within 0.2, and noise of one bit less is at 0.7.
+TEST(GoldenRoundingTest, CpuErrsAsMuchAsItsRoundingExplains) {
+  double mean_log = 0, mean_log_of_less = 0;
+  int rounded_models = 0;
+  for (const std::string& name : model_names()) {
+    const fs::path folder = kModels / name;
+    const std::vector<int32_t> ids = read_ids(folder / "ids.txt");
+    const NpyArray golden = read_npy(folder / "logits.npy");
+    const std::span<const float> expected = std::get<std::vector<float>>(golden.values);
+    EngineOptions options;
+    options.model = folder;
+    const double error = median_error(forced_logits(options, ids, ids.size()), expected);
+    options.kv = KvType::kF16;
+    options.backend = "ref";
+    const auto error_with_noise = [&](uint32_t seed, int bits) {
+      OpenHooks hooks;
+      hooks.make_backend = [&](ThreadPool& pool) {
+        return std::make_unique<NoisyRef>(pool, seed, bits);
+      };
+      return median_error(forced_logits(options, ids, ids.size(), hooks), expected);
     };
-    return median_error(forced_logits(options, ids, ids.size(), hooks), expected);
-  };
-  double noise = 0;
-  constexpr uint32_t kDraws = 3;
-  for (uint32_t seed = 0; seed < kDraws; ++seed) noise += error_with_noise(seed, 8) / kDraws;
-  RecordProperty("error", std::to_string(error));
-  RecordProperty("noise", std::to_string(noise));
-  EXPECT_LE(error, 1.4 * noise);
-  EXPECT_GE(error, noise / 1.4);
-  if (noise > 1e-3) {
-    EXPECT_GT(error_with_noise(0, 7), 1.4 * noise) << "a lost bit would not show";
+    const double noise =
+        median({error_with_noise(0, 8), error_with_noise(1, 8), error_with_noise(2, 8)});
+    if (noise < 2e-3) {  // no products of 8 bits: keys and values in 16, as rounded in both
+      EXPECT_LE(error, 1.1 * noise) << name;
+      continue;
+    }
+    EXPECT_LE(error, 3 * noise) << name;
+    EXPECT_GE(error, noise / 3) << name;
+    ++rounded_models;
+    mean_log += std::log(error / noise);
+    mean_log_of_less += std::log(error_with_noise(3, 7) / noise);
   }
+  mean_log /= rounded_models;
+  mean_log_of_less /= rounded_models;
+  RecordProperty("mean_log", std::to_string(mean_log));
+  RecordProperty("mean_log_of_less", std::to_string(mean_log_of_less));
+  EXPECT_GE(rounded_models, 20);
+  EXPECT_LE(std::abs(mean_log), 0.2);
+  EXPECT_GE(mean_log_of_less, 0.4) << "a lost bit would not show";
 }
 
 // The convention of zeros is told by config.json alone: the other one must show.

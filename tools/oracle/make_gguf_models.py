@@ -53,8 +53,8 @@ GOLDENS = {
                    'token_embd.weight': 'Q4_K', 'output.weight': 'Q6_K', '': 'Q5_1'},
          'parts': [32, 64]}),
     'gguf_qwen3moe_small_types': (
-        'qwen3moe; IQ1_S, IQ1_M, IQ2_XXS, TQ1_0, MXFP4, NVFP4; hidden 256, tied, three parts',
-        {**QWEN3_MOE, **WIDE, 'num_hidden_layers': 2, 'tie_word_embeddings': True},
+        'qwen3moe; IQ1_S, IQ1_M, IQ2_XXS, TQ1_0, MXFP4, NVFP4; hidden 256, untied, three parts',
+        {**QWEN3_MOE, **WIDE, 'num_hidden_layers': 2},
         {'types': {'attn_q.weight': 'TQ1_0', 'attn_k.weight': 'IQ1_M', 'attn_v.weight': 'IQ2_XXS',
                    'attn_output.weight': 'NVFP4', 'gate_exps.weight': 'IQ1_S', '0.ffn_up_exps.weight': 'NVFP4',
                    'up_exps.weight': 'IQ1_M', 'down_exps.weight': 'MXFP4', '': 'Q8_0'},
