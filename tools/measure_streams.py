@@ -20,7 +20,8 @@ from local_server import LocalServer
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0],
+                                     epilog="Other options are passed on to flashmoe serve.")
     parser.add_argument("program", help="flashmoe")
     parser.add_argument("model")
     parser.add_argument("--memory", default="8GiB")
@@ -32,12 +33,11 @@ def main():
     parser.add_argument("--forbid", type=int, nargs="*", default=[],
                         help="token ids that no answer may have: those that would end it early")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("options", nargs="*", help="of serve, after --")
-    o = parser.parse_args()
+    o, serve_options = parser.parse_known_args()
     rng = random.Random(o.seed)
     server = LocalServer(o.program, o.model, "--memory", o.memory, "--context",
                          str(o.prompt + o.tokens + 256), "--prefix-cache", "0", "--parallel",
-                         str(max(o.streams)), *o.options)
+                         str(max(o.streams)), *serve_options)
 
     def ask(times, answering, ended):
         body = {"prompt": [rng.randrange(300, o.ids) for _ in range(o.prompt)], "temperature": 0,
