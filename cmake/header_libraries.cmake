@@ -3,13 +3,13 @@
 # headers holds links to those of the libraries alone: the host's C library must stay out of sight.
 set(folder "${CMAKE_BINARY_DIR}/headers")
 file(MAKE_DIRECTORY "${folder}")
-foreach(name boost CLI fmt lz4.h nlohmann pcre2.h utf8proc.h xxhash.h)
+foreach(name boost CLI fmt histedit.h lz4.h nlohmann pcre2.h utf8proc.h xxhash.h)
   find_file(header_${name} ${name} PATHS /usr/include NO_DEFAULT_PATH REQUIRED)
   file(CREATE_LINK "${header_${name}}" "${folder}/${name}" SYMBOLIC)
 endforeach()
 
 foreach(library fmt::fmt nlohmann_json::nlohmann_json CLI11::CLI11 Boost::headers
-                PkgConfig::LZ4 PkgConfig::PCRE2 PkgConfig::UTF8PROC)
+                PkgConfig::LIBEDIT PkgConfig::LZ4 PkgConfig::PCRE2 PkgConfig::UTF8PROC)
   add_library(${library} INTERFACE IMPORTED)
   target_include_directories(${library} SYSTEM INTERFACE "${folder}")
 endforeach()
