@@ -11,9 +11,9 @@ mkdir -p "$work/rows"
 [ -f "$work/imatrix.safetensors" ] ||
   "$flashmoe" imatrix "$source" "$data/calibration.txt" --moments -o "$work/imatrix.safetensors"
 
-# row NAME MODEL OPTION...: its line of the table.
+# row NAME MODEL OPTION...: its lines of the table.
 row() {
-  name=$1 model=$2 kept=$work/rows/$1
+  model=$2 kept=$work/rows/$1
   shift 2
   if [ ! -s "$kept" ]; then
     "$flashmoe" eval "$model" "$@" --text "$data/text.txt" --tasks "$data/tasks.jsonl" --base "$source" --table > "$kept.part"
@@ -21,7 +21,7 @@ row() {
   fi
   [ -n "${headed:-}" ] || sed -n 1,2p "$kept"
   headed=yes
-  sed -n "3,\$s|^| $name: |p" "$kept"
+  sed -n '3,$p' "$kept"
 }
 
 row bf16 "$source"
