@@ -19,6 +19,7 @@ namespace {
 using nlohmann::json;
 
 constexpr int kMaxInt = std::numeric_limits<int>::max();
+constexpr int kMaxBlocks = 4096;  // keeps the list of their kinds small
 constexpr const char* kArchitectureKey = "general.architecture";
 
 struct Architecture {
@@ -138,7 +139,7 @@ class Translator {
   }
 
   void add_layers() {
-    const int blocks = size("block_count");
+    const int blocks = values_.size("block_count", 0, kMaxBlocks);
     layers_ = blocks - prediction_layers();
     if (layers_ < 1) {
       values_.fail("nextn_predict_layers", fmt::format("block_count is {}", blocks));
