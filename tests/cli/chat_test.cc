@@ -64,7 +64,7 @@ TEST_F(ChatTest, Commands) {
   ASSERT_EQ(outcome.exit_code, 0) << outcome;
   for (const char* part :
        {"System message: Be brief.", "temperature          0.5", "there is no command /nonsense",
-        "seed is a whole number", "and in ", "uptime_s", "/sessions", "list the conversations"}) {
+        "seed is a whole number", "and in ", "GB/s from disk", "/sessions", "list the conversations"}) {
     EXPECT_NE(outcome.out.find(part), std::string::npos) << part << "\n" << outcome;
   }
   EXPECT_TRUE(std::filesystem::exists(file));
