@@ -62,9 +62,9 @@ TEST_F(ChatTest, Commands) {
       "\n/model\n/stats\n/help\n"
       "/sessions\n/quit\nnot asked\n");
   ASSERT_EQ(outcome.exit_code, 0) << outcome;
-  for (const char* part :
-       {"System message: Be brief.", "temperature          0.5", "there is no command /nonsense",
-        "seed is a whole number", "and in ", "GB/s from disk", "/sessions", "list the conversations"}) {
+  for (const char* part : {"System message: Be brief.", "temperature          0.5",
+                           "there is no command /nonsense", "seed is a whole number", "and in ",
+                           "GB/s from disk", "/sessions", "list the conversations"}) {
     EXPECT_NE(outcome.out.find(part), std::string::npos) << part << "\n" << outcome;
   }
   EXPECT_TRUE(std::filesystem::exists(file));
