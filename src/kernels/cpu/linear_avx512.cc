@@ -84,7 +84,8 @@ struct Avx512 {
 
   template <int kBits, int kUnits, int kRows>
   static void int8_tile(const Tile& t) noexcept {
-    // The commonest kind, where memory and not arithmetic should decide.
+    // The commonest kind, where memory and not arithmetic should decide: the compiler then knows how
+    // its scales and biases are read.
     if (kRows <= 2 && t.format.dtype == DType::kBf16 && !t.format.zero_points) {
       quant::Format format = t.format;
       format.dtype = DType::kBf16;
