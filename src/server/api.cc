@@ -28,8 +28,9 @@ namespace {
 using ExchangePtr = std::shared_ptr<http::Exchange>;
 
 constexpr int kWorkers = 2;
-// Requests that wait to be read. Each may hold a body of the largest size.
-constexpr size_t kMaxUnread = 64;
+// Of the bodies of requests that wait to be read; how many may wait to be answered is the
+// batcher's.
+constexpr size_t kMaxUnreadBytes = size_t{128} << 20;
 
 int64_t unix_time_s() {
   return std::chrono::duration_cast<std::chrono::seconds>(
@@ -57,7 +58,7 @@ struct Api::Impl {
         batcher(batcher),
         options(std::move(options)),
         generator(engine, text, batcher, {this->options.timeout_s}),
-        workers(kWorkers, kMaxUnread) {}
+        workers(kWorkers, kMaxUnreadBytes) {}
 
   // How a route answers: at once, or, where the body has to be read, on a worker.
   struct Route {
@@ -193,7 +194,7 @@ void Api::Impl::handle(ExchangePtr exchange) {
       answer_error(exchange, {500, error.what()});
     }
   };
-  if (!workers.post(task)) {
+  if (!workers.post(request.body.size(), task)) {
     answer_error(exchange, {429, "too many requests wait to be read; try again in a moment"});
   }
 }

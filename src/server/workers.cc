@@ -4,7 +4,7 @@
 
 namespace flashmoe::server {
 
-Workers::Workers(int threads, size_t max_queued) : max_queued_(max_queued) {
+Workers::Workers(int threads, size_t max_waiting_bytes) : max_waiting_bytes_(max_waiting_bytes) {
   for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { work(); });
 }
 
@@ -17,11 +17,12 @@ Workers::~Workers() {
   for (std::thread& thread : threads_) thread.join();
 }
 
-bool Workers::post(std::function<void()> task) {
+bool Workers::post(size_t bytes, std::function<void()> task) {
   {
     const std::lock_guard lock(mutex_);
-    if (queue_.size() >= max_queued_) return false;
-    queue_.push_back(std::move(task));
+    if (!queue_.empty() && waiting_bytes_ + bytes > max_waiting_bytes_) return false;
+    queue_.push_back({bytes, std::move(task)});
+    waiting_bytes_ += bytes;
   }
   wake_.notify_one();
   return true;
@@ -34,7 +35,8 @@ void Workers::work() {
       std::unique_lock lock(mutex_);
       wake_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
       if (stopping_) return;
-      task = std::move(queue_.front());
+      task = std::move(queue_.front().task);
+      waiting_bytes_ -= queue_.front().bytes;
       queue_.pop_front();
     }
     task();
