@@ -277,7 +277,8 @@ TEST_F(ApiTest, CallsToolsOrHasTheFormat) {
   body["n"] = 4;
   body["temperature"] = 1;
   body["seed"] = 3;
-  for (const Json& choice : server_->ask(kChat, body)["choices"]) {
+  const Json answer = server_->ask(kChat, body);
+  for (const Json& choice : answer["choices"]) {
     const Json& message = choice["message"];
     if (message.contains("tool_calls")) continue;
     EXPECT_TRUE(Json::parse(message["content"].get<std::string>(), nullptr, false).is_object())
