@@ -31,7 +31,8 @@ fs::path gguf_in(const fs::path& folder) {
 uint64_t tensor_bytes(const fs::path& folder) {
   uint64_t total = 0;
   if (const fs::path file = gguf_in(folder); !file.empty()) {
-    for (const auto& tensor : format::Checkpoint::open(file)->tensors()) {
+    const auto checkpoint = format::Checkpoint::open(file);
+    for (const auto& tensor : checkpoint->tensors()) {
       total += tensor.extent.bytes;
     }
     return total;
