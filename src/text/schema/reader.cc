@@ -186,9 +186,10 @@ void both_properties(const Json& a, const Json& b, Json* merged) {
   std::vector<std::string> required;
   for (const Json* each : {&a, &b}) {
     if (!each->contains("required")) continue;
-    for (const Json& name : (*each)["required"]) {
+    for (const Json& json : (*each)["required"]) {
+      const std::string name = json.get<std::string>();
       if (std::find(required.begin(), required.end(), name) == required.end()) {
-        required.push_back(name.get<std::string>());
+        required.push_back(name);
       }
     }
   }
