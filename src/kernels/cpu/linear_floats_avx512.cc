@@ -30,17 +30,7 @@ namespace {
 #include "kernels/cpu/vectors_avx512.inc"
 
 // Of the 16 codes of e2m1, the doubled values plus `offset`.
-inline __m512i doubled(int offset) {
-  const char o = static_cast<char>(offset);
-  return _mm512_broadcast_i32x4(_mm_add_epi8(
-      _mm_setr_epi8(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12), _mm_set1_epi8(o)));
-}
-
-inline int32_t sum_of_16(const int8_t* x) {
-  const __m128i codes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(x));
-  const __m128i sums = _mm_sad_epu8(_mm_xor_si128(codes, _mm_set1_epi8(-128)), _mm_setzero_si128());
-  return _mm_cvtsi128_si32(sums) + _mm_extract_epi16(sums, 4) - 16 * 128;
-}
+inline __m512i doubled(int offset) { return _mm512_broadcast_i32x4(doubled16(offset)); }
 
 // The instruction wants unsigned codes: 12 more than twice the value.
 constexpr int kOffset = 12;
