@@ -78,7 +78,7 @@ std::unique_ptr<PrefixCache::Load> PrefixCache::restore(Session& session,
   return load;
 }
 
-void PrefixCache::finish_load(Session& session, const Load& load) {
+void PrefixCache::finish_load(Session& session, Load& load) noexcept {
   CHECK(load.arrived);
   if (!load.outcome.good) {
     session.clear();
@@ -86,10 +86,10 @@ void PrefixCache::finish_load(Session& session, const Load& load) {
   }
   auto& parts = EngineAccess::parts(session);
   parts.state.adopt(static_cast<int64_t>(load.tokens.size()));
-  parts.tokens = load.tokens;
+  parts.tokens.swap(load.tokens);  // allocates nothing
   parts.has_logits = load.outcome.has_logits;
   ++stats_.disk_hits;
-  stats_.hit_tokens += static_cast<int64_t>(load.tokens.size());
+  stats_.hit_tokens += static_cast<int64_t>(parts.tokens.size());
 }
 
 void PrefixCache::keep(Session& session) {
@@ -113,8 +113,8 @@ void PrefixCache::keep(Session& session) {
                              (session.has_logits() ? parts.logits.size() * sizeof(float) : 0);
   if (own_bytes + pages.size() * page_bytes_ > budget_bytes_) return;
   // Counted before room is made: what goes may share pages with what comes.
-  stats_.memory_bytes += own_bytes;
   hold(pages);
+  stats_.memory_bytes += own_bytes;
   const auto undo = [&] {
     stats_.memory_bytes -= own_bytes;
     release(pages);
@@ -136,8 +136,14 @@ void PrefixCache::keep(Session& session) {
 }
 
 void PrefixCache::hold(std::span<const int> pages) {
-  for (const int page : pages) {
-    if (page_holders_[page]++ == 0) stats_.memory_bytes += page_bytes_;
+  size_t held = 0;
+  try {
+    for (; held < pages.size(); ++held) {
+      if (page_holders_[pages[held]]++ == 0) stats_.memory_bytes += page_bytes_;
+    }
+  } catch (...) {
+    release(pages.first(held));
+    throw;
   }
 }
 
@@ -178,7 +184,12 @@ void PrefixCache::write(Entry& entry) {
   source.recurrent = parts.state.recurrent();
   source.logits = std::as_bytes(std::span(parts.logits));
   entry.being_written = true;
-  store_->write(std::move(source), [&entry] { entry.being_written = false; });
+  try {
+    store_->write(std::move(source), [&entry] { entry.being_written = false; });
+  } catch (...) {
+    entry.being_written = false;
+    throw;
+  }
 }
 
 PrefixCacheStats PrefixCache::stats() const {

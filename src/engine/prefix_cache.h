@@ -53,7 +53,7 @@ class PrefixCache {
                                 std::function<void()> arrived);
   // Makes what has arrived the session's state, or, if it was damaged, leaves it empty; then
   // restore can be asked again.
-  void finish_load(Session& session, const Load& load);
+  void finish_load(Session& session, Load& load) noexcept;
 
   // Keeps the session's state as it is now, if it fits and is not kept already. Throws Error when
   // the system has no memory for it.

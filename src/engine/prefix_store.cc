@@ -83,12 +83,12 @@ PrefixStore::PrefixStore(std::string folder, uint64_t max_bytes, const Digest& m
   }
   try {
     scan();
+    reader_ = std::make_unique<Worker>();
+    writer_ = std::make_unique<Worker>();
   } catch (...) {
     close(lock_fd_);
     throw;
   }
-  reader_ = std::make_unique<Worker>();
-  writer_ = std::make_unique<Worker>();
 }
 
 PrefixStore::~PrefixStore() {
@@ -233,6 +233,8 @@ PrefixStoreStats PrefixStore::stats() const {
 }
 
 void PrefixStore::hold_pages(const Entry& entry) {
+  // All are there before the first is counted: this may run out of memory.
+  for (const Digest& page : entry.pages) pages_.try_emplace(page);
   for (const Digest& page : entry.pages) ++pages_[page].states;
 }
 
@@ -310,6 +312,7 @@ void PrefixStore::write_now(const Source& source) {
   if (entry.file_bytes + entry.pages.size() * page_file_bytes > max_bytes_) return;
 
   std::vector<size_t> missing;  // of the pages
+  missing.reserve(entry.pages.size());
   {
     const std::lock_guard lock(mutex_);
     if (entries_.contains(entry.key)) return;
@@ -334,16 +337,17 @@ void PrefixStore::write_now(const Source& source) {
       stats_.bytes += page_file_bytes;
     }
     write_file(header, entry.tokens, rest, state_path(entry.key));
+    const std::lock_guard lock(mutex_);
+    Entry& added = entries_[entry.key];
+    entry.last_use = clock_of(fs::file_time_type::clock::now());
+    stats_.bytes += entry.file_bytes;
+    ++stats_.states;
+    added = std::move(entry);
   } catch (...) {
     const std::lock_guard lock(mutex_);
     release_pages(entry);
     throw;
   }
-  const std::lock_guard lock(mutex_);
-  entry.last_use = clock_of(fs::file_time_type::clock::now());
-  stats_.bytes += entry.file_bytes;
-  ++stats_.states;
-  entries_[entry.key] = std::move(entry);
 }
 
 void PrefixStore::write_file(const PrefixFileHeader& header, std::span<const int32_t> tokens,
@@ -368,37 +372,41 @@ void PrefixStore::read(std::vector<int32_t> tokens, Target target,
                        std::function<void(Outcome)> done) {
   reader_->add(
       [this, tokens = std::move(tokens), target = std::move(target), done = std::move(done)] {
-        const Digest key = prefix_digest(model_, tokens);
-        Entry entry;
-        {
-          const std::lock_guard lock(mutex_);
-          const auto it = entries_.find(key);
-          if (it == entries_.end()) {
-            done({});
-            return;
-          }
-          ++it->second.readers;
-          entry = it->second;
-        }
         Outcome outcome;
         try {
-          outcome = read_now(entry, target);
+          outcome = read_state(prefix_digest(model_, tokens), target);
         } catch (const std::exception& error) {
           log_warn("{}; the cached prompt is not used", error.what());
         }
-        {
-          const std::lock_guard lock(mutex_);
-          Entry& held = entries_.at(key);
-          --held.readers;
-          if (outcome.good) {
-            touch(held);
-          } else {
-            ++stats_.damaged;
-            drop(key);
-          }
-        }
         done(outcome);
       });
+}
+
+PrefixStore::Outcome PrefixStore::read_state(const Digest& key, const Target& target) {
+  Entry entry;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto it = entries_.find(key);
+    if (it == entries_.end()) return {};
+    entry = it->second;
+    ++it->second.readers;
+  }
+  Outcome outcome;
+  try {
+    outcome = read_now(entry, target);
+  } catch (const std::exception& error) {
+    log_warn("{}; the cached prompt is not used", error.what());
+  }
+  const std::lock_guard lock(mutex_);
+  Entry& held = entries_.at(key);
+  --held.readers;
+  if (outcome.good) {
+    touch(held);
+  } else {
+    ++stats_.damaged;
+    drop(key);
+  }
+  return outcome;
 }
 
 PrefixStore::Outcome PrefixStore::read_now(const Entry& entry, const Target& target) {

@@ -114,6 +114,7 @@ class PrefixStore {
   void scan();
   void scan_state(const std::string& path);
   void write_now(const Source& source);
+  Outcome read_state(const Digest& key, const Target& target);
   Outcome read_now(const Entry& entry, const Target& target);
   void write_file(const PrefixFileHeader& header, std::span<const int32_t> tokens,
                   std::span<const std::span<const std::byte>> payload, const std::string& path);

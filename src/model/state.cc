@@ -26,8 +26,9 @@ int PagePool::acquire() {
     free_.pop_back();
   } else if (static_cast<int>(pages_.size()) < max_pages_) {
     page = static_cast<int>(pages_.size());
+    holders_.resize(pages_.size() + 1);
+    free_.reserve(pages_.size() + 1);  // so that `release` allocates nothing
     pages_.emplace_back(page_bytes_);
-    holders_.push_back(0);
   } else {
     throw_error(ErrorCode::kMemory,
                 "the key-value cache is full: its {} pages hold {} tokens; raise --context or "
