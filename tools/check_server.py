@@ -24,6 +24,7 @@ import traceback
 import anthropic
 import jsonschema
 import openai
+from prometheus_client.parser import text_string_to_metric_families
 
 from local_server import KEY, LocalServer
 
@@ -179,6 +180,17 @@ def openai_tools(server):
         final = stream.get_final_completion()
     assert "tool_calls.function.arguments.delta" in events, set(events)
     assert final.choices[0].message.tool_calls[0].function.name == "add"
+
+
+@check
+def openai_allowed_tools(server):
+    choice = {"type": "allowed_tools", "allowed_tools": {
+        "mode": "required", "tools": [{"type": "function", "function": {"name": "calculator"}}]}}
+    answer = server.openai().chat.completions.create(
+        model="tiny", messages=user("What is 2 plus 3?"), tools=[ADD, CALCULATOR],
+        tool_choice=choice, temperature=1.5, seed=1, max_tokens=120)
+    calls = answer.choices[0].message.tool_calls
+    assert calls and all(call.function.name == "calculator" for call in calls), calls
 
 
 @check
@@ -394,6 +406,78 @@ def anthropic_errors(server):
 
 # --- both, and neither ---
 
+@check
+def every_route_wants_the_key(server):
+    open_to_all = {"/", "/health", "/openapi.json"}
+    paths = server.get("/openapi.json")["paths"]
+    for path, methods in paths.items():
+        path = path.replace("{id}", "tiny")
+        for method in ("get", "post", "put", "delete"):
+            statuses = []
+            for headers in ({}, {"x-api-key": KEY}, {"Authorization": f"Bearer {KEY}"},
+                            {"x-api-key": "wrong"}):
+                connection = http.client.HTTPConnection(server.host, server.port, timeout=10)
+                connection.request(method.upper(), path, "{}" if method == "post" else None, headers)
+                answer = connection.getresponse()
+                statuses.append(answer.status)
+                answer.read()
+                if method not in methods:
+                    assert answer.status == 405 and answer.headers["allow"], (method, path, answer.status)
+                connection.close()
+            if method in methods:
+                wanted = path not in open_to_all
+                assert (statuses[0] == 401) == (statuses[3] == 401) == wanted, (path, statuses)
+                assert 401 not in statuses[1:3], (path, statuses)
+    return f"{len(paths)} paths"
+
+
+@check
+def metrics_are_prometheus(server):
+    status, headers, text = server.request("GET", "/metrics")
+    assert status == 200 and headers["content-type"].startswith("text/plain; version=0.0.4")
+    families = list(text_string_to_metric_families(text.decode()))
+    for family in families:
+        assert family.type in ("counter", "gauge") and family.documentation, family
+        for sample in family.samples:
+            assert sample.value >= 0
+            assert sample.name.endswith("_total") == (family.type == "counter"), sample
+    assert len({family.name for family in families}) == len(families) > 20
+    return f"{len(families)} families"
+
+
+def thinking(program, model):
+    """Reasoning and its budget, in each API's own form, by a template that begins with it."""
+    template = os.path.join(os.path.dirname(__file__), "../tests/server/thinking.jinja")
+    with Server(program, model, "--template", template) as server:
+        schema = {"type": "json_schema", "json_schema": {"name": "person", "schema": PERSON}}
+        client = server.openai()
+        for budget in (0, 8, 20):
+            answer = client.chat.completions.create(
+                model="tiny", messages=FRANCE, max_tokens=120, seed=budget, response_format=schema,
+                extra_body={"thinking_budget": budget})
+            message = answer.choices[0].message
+            jsonschema.validate(json.loads(message.content), PERSON)
+            used = answer.usage.completion_tokens_details.reasoning_tokens
+            assert used <= budget + 1 and (used > 0) == (budget > 0), (budget, used)
+            assert bool(getattr(message, "reasoning_content", None)) == (budget > 0), message
+        answer = client.responses.create(
+            model="tiny", input="What is 2 plus 3?", max_output_tokens=120,
+            extra_body={"thinking_budget": 10},
+            text={"format": {"type": "json_schema", "name": "person", "schema": PERSON}})
+        assert [item.type for item in answer.output] == ["reasoning", "message"]
+        jsonschema.validate(json.loads(answer.output_text), PERSON)
+        options = dict(model="tiny", max_tokens=120, messages=FRANCE,
+                       thinking={"type": "enabled", "budget_tokens": 10})
+        with server.anthropic().messages.stream(**options) as stream:
+            for _ in stream:
+                pass
+            final = stream.get_final_message()
+        assert final.content[0].type == "thinking" and final.content[0].thinking, final
+        options["thinking"] = {"type": "disabled"}
+        final = server.anthropic().messages.create(**options)
+        assert [block.type for block in final.content] == ["text"], final
+
+
 def retries(program, model):
     """A queue that is full is told, and the libraries' own retries get through."""
     server = Server(program, model, "--parallel", "1", "--max-queue", "1")
@@ -480,8 +564,9 @@ def main():
             passed &= run(function.__name__, lambda: function(server))
     if arguments.only in "hostile":
         passed &= run("hostile", lambda: hostile(server))
-    if arguments.only in "retries":
-        passed &= run("retries", lambda: retries(arguments.program, arguments.model))
+    for function in (retries, thinking):
+        if arguments.only in function.__name__:
+            passed &= run(function.__name__, lambda: function(arguments.program, arguments.model))
     if arguments.schemathesis:
         passed &= run("schemathesis", lambda: schemathesis(server, arguments.schemathesis))
     passed &= run("clean stop", server.stop)

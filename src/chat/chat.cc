@@ -160,6 +160,9 @@ Json Chat::request_body() const {
   if (parts_.settings.reasoning) {
     body["chat_template_kwargs"] = {{"enable_thinking", *parts_.settings.reasoning}};
   }
+  if (parts_.settings.reasoning_budget) {
+    body["thinking_budget"] = *parts_.settings.reasoning_budget;
+  }
   if (!parts_.tools.empty()) body["tools"] = parts_.tools.declarations();
   return body;
 }

@@ -18,6 +18,7 @@ struct Number {
   const char* help;
 };
 
+constexpr int64_t kMostReasoning = 1'000'000'000;
 constexpr double kMany = 9007199254740992.0;  // 2^53: whole in JSON everywhere
 constexpr Number kNumbers[] = {
     {"temperature", 0, 10, false, "0: always the most probable token"},
@@ -52,16 +53,38 @@ ShowThink parse_show_think(const std::string& text) {
   throw_error(ErrorCode::kUsage, "reasoning can be shown as hide, dim or show, not '{}'", text);
 }
 
+void Settings::set_reasoning(const std::string& value) {
+  reasoning_budget.reset();
+  if (value == "default") {
+    reasoning.reset();
+  } else if (value == "on" || value == "off") {
+    reasoning = value == "on";
+  } else {
+    int64_t budget = -1;
+    const auto [rest, error] = std::from_chars(value.data(), value.data() + value.size(), budget);
+    if (error != std::errc() || rest != value.data() + value.size() || budget < 1 ||
+        budget > kMostReasoning) {
+      throw_error(ErrorCode::kUsage,
+                  "reasoning is on, off, default or a budget of 1 to {} tokens, not '{}'",
+                  kMostReasoning, value);
+    }
+    reasoning = true;
+    reasoning_budget = budget;
+  }
+}
+
+std::string Settings::reasoning_text() const {
+  if (reasoning_budget) return std::to_string(*reasoning_budget);
+  return !reasoning ? "default" : *reasoning ? "on" : "off";
+}
+
 void Settings::set(const std::string& name, const std::string& value) {
   if (name == "show-think") {
     show_think = value == "default" ? ShowThink::kHide : parse_show_think(value);
     return;
   }
   if (name == "reasoning") {
-    if (value != "on" && value != "off" && value != "default") {
-      throw_error(ErrorCode::kUsage, "reasoning is on, off or default, not '{}'", value);
-    }
-    reasoning = value == "default" ? std::nullopt : std::optional<bool>(value == "on");
+    set_reasoning(value);
     return;
   }
   for (const Number& number : kNumbers) {
@@ -96,8 +119,8 @@ std::string Settings::list() const {
     add(number.name, request.contains(number.name) ? request[number.name].dump() : "default",
         number.help);
   }
-  add("reasoning", reasoning ? (*reasoning ? "on" : "off") : "default",
-      "whether the model reasons before it answers");
+  add("reasoning", reasoning_text(),
+      "whether the model reasons before it answers: on, off, or at most so many tokens");
   add("show-think", show_think_name(show_think), "how reasoning is shown: hide, dim or show");
   return text;
 }

@@ -109,7 +109,7 @@ struct Thinking {
 Thinking parse_thinking(const std::string& text) {
   if (text.empty()) return {};
   if (text == "on") return {true, -1};
-  if (text == "off") return {false, -1};
+  if (text == "off") return {false, 0};
   if (text.size() > 9 || text.find_first_not_of("0123456789") != std::string::npos) {
     throw_error(ErrorCode::kUsage, "--think takes on, off or a number of tokens, not '{}'", text);
   }

@@ -11,8 +11,9 @@ namespace flashmoe::engine {
 
 namespace {
 
-// The longest that what a template puts behind an empty reasoning section may be.
-constexpr int64_t kTokensAfterClosing = 4;
+// The most tokens that a template puts behind a marker at the end of a prompt. A marker that a user
+// wrote has the end of the user's turn and the beginning of the answer's behind it, which are more.
+constexpr int64_t kTokensAfterMarker = 4;
 
 bool contains(const std::vector<int32_t>& tokens, int32_t token) {
   return std::find(tokens.begin(), tokens.end(), token) != tokens.end();
@@ -64,11 +65,19 @@ const char* finish_reason_name(FinishReason reason) {
 ThinkTracker::ThinkTracker(const ThinkBudget& budget, std::span<const int32_t> prompt)
     : budget_(budget) {
   // A template may end the prompt inside a section that it opened.
-  for (int32_t token : prompt) see(token);
+  for (int32_t token : prompt) follow(token);
+  inside_ = inside_ && count_ <= kTokensAfterMarker;
   if (inside_) count_ = 0;
 }
 
 void ThinkTracker::see(int32_t token) {
+  if (over_) return;
+  const bool was_inside = inside_;
+  follow(token);
+  over_ = was_inside && !inside_;
+}
+
+void ThinkTracker::follow(int32_t token) {
   if (budget_.open < 0 || budget_.close.empty()) return;
   if (token == budget_.open) {
     inside_ = true;
@@ -85,7 +94,7 @@ void ThinkTracker::see(int32_t token) {
 
 bool ThinkTracker::may_open() const {
   return budget_.open >= 0 && !budget_.close.empty() && !inside_ &&
-         !(closed_ && count_ <= kTokensAfterClosing);
+         !(closed_ && count_ <= kTokensAfterMarker);
 }
 
 Answer::Answer(const Engine& engine, std::span<const int32_t> prompt, GenerateOptions options,
@@ -139,6 +148,13 @@ bool Answer::reasoning_must_close() const {
              static_cast<int64_t>(options_.think.close.size()) + constraint_->shortest_completion();
 }
 
+bool Answer::reasoning_may_open() const {
+  // The markers and the answer proper must fit into what is left.
+  const int64_t markers = 1 + static_cast<int64_t>(options_.think.close.size());
+  return tokens_.empty() && think_.may_open() && options_.think.limit != 0 &&
+         remaining() > markers + constraint_->shortest_completion();
+}
+
 bool Answer::constrain() {
   constraint_->allowed(remaining(), allowed_);
   const auto set = [&](int32_t token, bool may_come) {
@@ -149,12 +165,7 @@ bool Answer::constrain() {
   };
   // Also if the grammar could read them: a stop token is never part of an answer.
   for (int32_t token : options_.stop_tokens) set(token, false);
-  // With reasoning still to come the answer proper takes what is then left.
-  const int64_t markers = 1 + static_cast<int64_t>(options_.think.close.size());
-  if (tokens_.empty() && think_.may_open() && options_.think.limit != 0 &&
-      remaining() > markers + constraint_->shortest_completion()) {
-    set(options_.think.open, true);
-  }
+  if (tokens_.empty()) set(options_.think.open, reasoning_may_open());
   const bool none =
       std::all_of(allowed_.begin(), allowed_.end(), [](uint64_t word) { return word == 0; });
   if (none && constraint_->may_end()) return false;
@@ -203,8 +214,12 @@ std::optional<TokenEvent> Answer::next(std::span<const float> logits) {
     }
   }
   const bool was_inside = think_.inside();
-  think_.see(token);
-  if (constrained && !think_.inside()) constraint_->accept(token);
+  // What the constraint allows is the answer's, also where it looks like a marker of reasoning.
+  if (constrained && !(token == options_.think.open && reasoning_may_open())) {
+    constraint_->accept(token);
+  } else {
+    think_.see(token);
+  }
   // The model closed its reasoning by itself: what it is used to see next comes before the answer.
   if (constraint_ != nullptr && !forced && was_inside && !think_.inside()) {
     const int64_t spare = remaining() - 1 - constraint_->shortest_completion();

@@ -53,12 +53,13 @@ struct TokenEvent {
   std::vector<TokenLogprob> top;  // most probable first, the lowest id on ties
 };
 
-// Follows whether the text is inside a reasoning section, and how long that has become.
+// Follows whether the text is inside a reasoning section, and how long that has become. An answer
+// has one section at most: what looks like another after its end is text.
 class ThinkTracker {
  public:
   ThinkTracker(const ThinkBudget& budget, std::span<const int32_t> prompt);
 
-  void see(int32_t token);
+  void see(int32_t token);  // the answer's next
   bool inside() const { return inside_; }
   bool used_up() const { return inside_ && budget_.limit >= 0 && count_ >= budget_.limit; }
   // Whether the answer may begin with a section: none is open, and none was just closed, which is
@@ -66,10 +67,13 @@ class ThinkTracker {
   bool may_open() const;
 
  private:
+  void follow(int32_t token);
+
   ThinkBudget budget_;
   bool inside_ = false;
   int64_t count_ = 0;    // tokens since the last opening or closing, or the beginning
   bool closed_ = false;  // the last of these was a closing
+  bool over_ = false;    // the answer's section has been closed
 };
 
 class Answer {
@@ -93,6 +97,8 @@ class Answer {
  private:
   int64_t remaining() const { return limit_ - static_cast<int64_t>(tokens_.size()); }
   bool reasoning_must_close() const;
+  // Whether an answer under the constraint may begin with reasoning here.
+  bool reasoning_may_open() const;
   // Forbids in logits_ what the constraint does not allow; false when it allows nothing more.
   bool constrain();
   void end(FinishReason finish);

@@ -64,8 +64,9 @@ std::optional<ApiError> check_key(const http::Request& request, const AccessRule
 
 std::vector<http::Header> cors_headers(const AccessRules& rules) {
   if (rules.cors_origin.empty()) return {};
-  std::vector<http::Header> headers = {{"access-control-allow-origin", rules.cors_origin},
-                                       {"access-control-expose-headers", "x-request-id"}};
+  std::vector<http::Header> headers = {
+      {"access-control-allow-origin", rules.cors_origin},
+      {"access-control-expose-headers", "x-request-id, request-id"}};
   if (rules.cors_origin != "*") headers.emplace_back("vary", "origin");
   return headers;
 }

@@ -12,7 +12,7 @@ AnswerReader::AnswerReader(const text::Tokenizer& tokenizer, const ReadingRules&
       choice_(choice),
       decoder_(tokenizer, true),
       stops_(rules.stop) {
-  if (rules.has_reasoning) splitter_.emplace(rules.starts_inside);
+  if (rules.think_open >= 0) splitter_.emplace(rules.starts_inside);
   if (rules.tool_format != text::ToolFormat::kNone) {
     parser_.emplace(rules.tool_format, rules.tools, rules.whole_calls);
   }
@@ -21,20 +21,23 @@ AnswerReader::AnswerReader(const text::Tokenizer& tokenizer, const ReadingRules&
 std::vector<Event> AnswerReader::push(const engine::TokenEvent& token) {
   ++tokens_;
   const bool was_inside = splitter_ && splitter_->inside();
-  const size_t begin = said_bytes_;
-  if (rules_.logprobs && !was_inside) logprobs_.push_back({begin, logprobs_of(token)});
-  read(decoder_.push(token.token), false);
-  if (splitter_ && (was_inside || splitter_->inside())) {
-    ++reasoning_tokens_;
-    // The token that opened the section is none of the answer.
-    if (!was_inside) logprobs_.clear();
-  }
+  if (rules_.logprobs) logprobs_.push_back({said_bytes_, logprobs_of(token)});
+  read(token.token);
+  if (splitter_ && (was_inside || splitter_->inside())) ++reasoning_tokens_;
+  // What is none of the answer: reasoning, its markers, and the newlines behind it.
+  if (splitter_ && (splitter_->inside() || splitter_->before_answer())) logprobs_.clear();
   return std::exchange(events_, {});
 }
 
 std::vector<Event> AnswerReader::finish(engine::FinishReason reason) {
   if (!stopped()) {
-    read(decoder_.finish(), true);
+    const std::string rest = decoder_.finish();
+    if (splitter_) {
+      take(splitter_->push(rest));
+      take(splitter_->finish());
+    } else {
+      say(rest);
+    }
     tell(stops_.finish());
   }
   if (parser_) take(parser_->finish());
@@ -51,22 +54,27 @@ std::vector<Event> AnswerReader::finish(engine::FinishReason reason) {
   return std::exchange(events_, {});
 }
 
-void AnswerReader::read(const std::string& text, bool is_last) {
+void AnswerReader::read(int32_t token) {
   if (!splitter_) {
-    say(text);
-    return;
+    say(decoder_.push(token));
+  } else if (token == rules_.think_open && splitter_->may_open()) {
+    splitter_->open();
+  } else if (token == rules_.think_close && splitter_->inside()) {
+    take(splitter_->push(decoder_.finish()));  // a character may have been cut off
+    splitter_->close();
+  } else {
+    take(splitter_->push(decoder_.push(token)));
   }
-  const auto take_pieces = [this](const std::vector<text::ReasoningSplitter::Piece>& pieces) {
-    for (const auto& piece : pieces) {
-      if (piece.is_reasoning) {
-        emit({Event::kReasoning, 0, piece.text});
-      } else {
-        say(piece.text);
-      }
+}
+
+void AnswerReader::take(const std::vector<text::ReasoningSplitter::Piece>& pieces) {
+  for (const auto& piece : pieces) {
+    if (piece.is_reasoning) {
+      emit({Event::kReasoning, 0, piece.text});
+    } else {
+      say(piece.text);
     }
-  };
-  take_pieces(splitter_->push(text));
-  if (is_last) take_pieces(splitter_->finish());
+  }
 }
 
 void AnswerReader::say(const std::string& text) {

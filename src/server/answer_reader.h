@@ -20,8 +20,9 @@ namespace flashmoe::server {
 
 // How the answers of one request are read.
 struct ReadingRules {
-  bool has_reasoning = false;  // the text may begin with a section of it
-  bool starts_inside = false;  // the prompt has opened that section
+  // The tokens around the reasoning that an answer may begin with; -1: there is none.
+  int32_t think_open = -1, think_close = -1;
+  bool starts_inside = false;                              // the prompt has opened the section
   text::ToolFormat tool_format = text::ToolFormat::kNone;  // kNone: calls are text
   std::vector<text::Tool> tools;
   bool whole_calls = false;  // ToolParser's
@@ -57,7 +58,8 @@ class AnswerReader {
     TokenLogprobs logprobs;
   };
 
-  void read(const std::string& text, bool is_last);
+  void read(int32_t token);
+  void take(const std::vector<text::ReasoningSplitter::Piece>& pieces);
   void say(const std::string& text);   // of the answer, before stop strings
   void tell(const std::string& text);  // after
   void take(std::vector<text::ToolEvent> events);

@@ -116,7 +116,7 @@ Thinking read_thinking(const Fields& fields) {
   const auto thinking = fields.object("thinking");
   if (!thinking) return {false, -1};
   const std::string type = thinking->required_string("type");
-  if (type == "disabled") return {false, -1};
+  if (type == "disabled") return {false, 0};
   if (type == "adaptive" || type == "between_tools") {
     const auto config = fields.object("output_config");
     const auto effort = config ? config->string("effort") : std::nullopt;

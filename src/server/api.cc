@@ -162,7 +162,8 @@ void Api::Impl::handle(ExchangePtr exchange) {
   std::string allowed;
   const Route* route = find_route(request.method, request.path, &allowed);
   if (route == nullptr && allowed.empty()) {
-    answer_error(exchange, {404, "there is nothing at '" + request.path + "'; / lists what is"});
+    answer_error(exchange,
+                 {404, "there is nothing at '" + request.path + "'; /openapi.json lists what is"});
     return;
   }
   if (route == nullptr) {
@@ -213,7 +214,8 @@ void Api::Impl::answer_error(const ExchangePtr& exchange, const ApiError& error)
 void Api::Impl::run(const ExchangePtr& exchange, const Request& request, const char* api,
                     AnswerName name, std::unique_ptr<AnswerEncoder> encoder) {
   std::vector<http::Header> headers = cors_headers(options.access);
-  headers.emplace_back("x-request-id", name.id);
+  // As OpenAI's clients look for it, and as Anthropic's do.
+  for (const char* header : {"x-request-id", "request-id"}) headers.emplace_back(header, name.id);
   std::shared_ptr<AnswerSink> sink =
       request.stream ? stream_answer_sink(exchange, std::move(encoder), std::move(headers))
                      : whole_answer_sink(exchange, std::move(encoder), std::move(headers));

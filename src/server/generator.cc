@@ -81,6 +81,20 @@ CallMemory::Form arguments_form(const text::ModelChatTemplate& chat_template,
   return prints(chat_template, object, object) ? CallMemory::Form::kText : CallMemory::Form::kNone;
 }
 
+// The tools that the answer may call.
+std::vector<text::Tool> callable(std::vector<text::Tool> tools, const ToolChoice& choice) {
+  if (choice.allowed.empty()) return tools;
+  for (const std::string& name : choice.allowed) {
+    if (std::ranges::find(tools, name, &text::Tool::name) == tools.end()) {
+      refuse("tool_choice", "'tool_choice' names '{}', which is none of the tools", name);
+    }
+  }
+  std::erase_if(tools, [&](const text::Tool& tool) {
+    return std::ranges::find(choice.allowed, tool.name) == choice.allowed.end();
+  });
+  return tools;
+}
+
 // Where other prompts are likely to part from this one: after its first turn, which is the system
 // prompt where there is one, and after the last two, where a conversation goes on. The turns
 // between were the last ones of earlier requests.
@@ -402,14 +416,17 @@ Generator::Prepared Generator::prepare(const Request& request) const {
       }
       out.rules.tool_format = tool_format_;
       out.rules.tools = text::read_tools(chat.tools);
-      out.grammar =
-          grammars_.of_tools(tool_format_, out.rules.tools, chat.tool_choice, request.format);
+      out.grammar = grammars_.of_tools(tool_format_, callable(out.rules.tools, chat.tool_choice),
+                                       chat.tool_choice, request.format);
     } else {
       out.grammar = grammars_.of_format(request.format);
     }
     out.prompts.push_back(encode(chat));
     out.options.think = text_.think_budget(chat.thinking.budget);
-    out.rules.has_reasoning = out.options.think.open >= 0;
+    if (out.options.think.open >= 0) {
+      out.rules.think_open = out.options.think.open;
+      out.rules.think_close = out.options.think.close.front();
+    }
     out.rules.starts_inside = engine::ThinkTracker(out.options.think, out.prompts[0]).inside();
   }
   for (const std::vector<int32_t>& prompt : out.prompts) check_room(prompt);

@@ -79,7 +79,14 @@ ToolChoice read_tool_choice(const Fields& fields) {
   if (given == nullptr) return choice;
   const std::string path = fields.path_of("tool_choice");
   if (given->is_object()) {
-    const auto function = Fields(*given, path).object("function");
+    const Fields object(*given, path);
+    if (object.string("type") == "allowed_tools") {
+      const auto allowed = object.object("allowed_tools");
+      if (!allowed) refuse(path, "'{}.allowed_tools' is missing", path);
+      read_allowed_tools(*allowed, "function", &choice);
+      return choice;
+    }
+    const auto function = object.object("function");
     if (!function) refuse(path, "'{}' must name a function", path);
     choice.kind = ToolChoice::kNamed;
     choice.name = function->required_string("name");
@@ -88,7 +95,9 @@ ToolChoice read_tool_choice(const Fields& fields) {
   } else if (*given == "required") {
     choice.kind = ToolChoice::kRequired;
   } else if (*given != "auto") {
-    refuse(path, "'{}' must be auto, none, required or {{type: function, function: {{name}}}}",
+    refuse(path,
+           "'{}' must be auto, none, required, {{type: function, function: {{name}}}} or "
+           "{{type: allowed_tools, allowed_tools: {{mode, tools}}}}",
            path);
   }
   return choice;
@@ -248,6 +257,7 @@ Chat read_openai_chat(const Fields& fields) {
   if (auto effort = fields.string("reasoning_effort")) {
     chat.thinking = read_effort(*effort, "reasoning_effort");
   }
+  read_thinking_budget(fields, &chat);
   read_template_variables(fields, &chat);
   return chat;
 }

@@ -11,6 +11,7 @@ namespace {
 
 constexpr size_t kMaxStops = 16;
 constexpr size_t kMaxBiases = 4096;
+constexpr int64_t kMaxThinking = int64_t{1} << 40;
 
 std::vector<std::pair<int32_t, float>> read_bias(const Fields& fields) {
   std::vector<std::pair<int32_t, float>> biases;
@@ -149,13 +150,36 @@ Json function_tool(const Fields& tool, const char* parameters) {
 }
 
 Thinking read_effort(const std::string& effort, const std::string& path) {
-  if (effort == "none") return {false, -1};
+  if (effort == "none") return {false, 0};
   if (effort == "minimal") return {true, 256};
   if (effort == "low") return {true, 1024};
   if (effort == "medium") return {true, 4096};
   if (effort == "high") return {true, 16384};
   if (effort == "xhigh" || effort == "max") return {true, -1};
   refuse(path, "'{}' must be none, minimal, low, medium, high or xhigh", path);
+}
+
+void read_thinking_budget(const Fields& fields, Chat* chat) {
+  const auto budget = fields.integer("thinking_budget", 0, kMaxThinking);
+  if (budget) chat->thinking = {*budget > 0, *budget};
+}
+
+void read_allowed_tools(const Fields& fields, const char* nested, ToolChoice* choice) {
+  const std::string mode = fields.required_string("mode");
+  if (mode != "auto" && mode != "required") {
+    refuse(fields.path_of("mode"), "'{}' must be auto or required", fields.path_of("mode"));
+  }
+  choice->kind = mode == "auto" ? ToolChoice::kAuto : ToolChoice::kRequired;
+  const Json* tools = fields.array("tools");
+  if (tools == nullptr || tools->empty()) {
+    refuse(fields.path_of("tools"), "'{}' must name at least one tool", fields.path_of("tools"));
+  }
+  for (size_t i = 0; i < tools->size(); ++i) {
+    const Fields tool((*tools)[i], fmt::format("{}[{}]", fields.path_of("tools"), i));
+    const auto function = nested != nullptr ? tool.object(nested) : std::optional<Fields>(tool);
+    if (!function) refuse(tool.path(), "'{}' must name a function", tool.path());
+    choice->allowed.push_back(function->required_string("name"));
+  }
 }
 
 void read_template_variables(const Fields& fields, Chat* chat) {

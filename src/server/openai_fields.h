@@ -31,6 +31,13 @@ Json function_tool(const Fields& tool, const char* parameters = "parameters");
 // "none", "minimal", "low", "medium", "high", "xhigh".
 Thinking read_effort(const std::string& effort, const std::string& path);
 
+// thinking_budget: the most tokens of reasoning; 0 switches it off.
+void read_thinking_budget(const Fields& fields, Chat* chat);
+
+// {mode: auto | required, tools: [{name}]}; `nested` names the object in which a tool has its name,
+// if that is not the tool itself.
+void read_allowed_tools(const Fields& fields, const char* nested, ToolChoice* choice);
+
 // chat_template_kwargs: more variables for the template. `enable_thinking` among them is the
 // switch; what the conversation itself consists of cannot be put there.
 void read_template_variables(const Fields& fields, Chat* chat);

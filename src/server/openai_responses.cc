@@ -99,11 +99,15 @@ void read_tools(const Fields& fields, Chat* chat) {
     choice.kind = ToolChoice::kNone;
   } else if (*given == "required") {
     choice.kind = ToolChoice::kRequired;
+  } else if (given->is_object() && given->value("type", Json()) == "allowed_tools") {
+    read_allowed_tools(Fields(*given, "tool_choice"), nullptr, &choice);
   } else if (given->is_object() && given->value("type", Json()) == "function") {
     choice.kind = ToolChoice::kNamed;
     choice.name = Fields(*given, "tool_choice").required_string("name");
   } else {
-    refuse("tool_choice", "'tool_choice' must be auto, none, required or {{type: function, name}}");
+    refuse("tool_choice",
+           "'tool_choice' must be auto, none, required, {{type: function, name}} or "
+           "{{type: allowed_tools, mode, tools}}");
   }
 }
 
@@ -156,6 +160,7 @@ class ResponsesEncoder final : public AnswerEncoder {
       items_.push_back(message_item("completed", Json::array({std::move(part)})));
     }
     for (const Call& call : choice.calls) items_.push_back(call_item("completed", call));
+    items_.back()["status"] = status(choice);
     return response(status(choice), &answer);
   }
 
@@ -199,7 +204,7 @@ class ResponsesEncoder final : public AnswerEncoder {
       case Event::kEnd:
         break;
     }
-    return close();
+    return close(status(event.finish));
   }
 
   std::string end(const Answer& answer) override {
@@ -217,9 +222,10 @@ class ResponsesEncoder final : public AnswerEncoder {
   Json error_body(const ApiError& error) override { return openai_error(error); }
 
  private:
-  static const char* status(const Choice& choice) {
-    return choice.finish == Finish::kLength ? "incomplete" : "completed";
+  static const char* status(Finish finish) {
+    return finish == Finish::kLength ? "incomplete" : "completed";
   }
+  static const char* status(const Choice& choice) { return status(choice.finish); }
   std::string item_id(const char* prefix) const {
     return fmt::format("{}_{}{}", prefix, name_.id, items_.size());
   }
@@ -287,13 +293,13 @@ class ResponsesEncoder final : public AnswerEncoder {
     return sse("response.output_item.added", {{"output_index", items_.size()}, {"item", item_}});
   }
   // Ends the item at hand.
-  std::string close() {
+  std::string close(const char* status = "completed") {
     if (!open_) return "";
     std::string out;
     switch (*open_) {
       case Event::kReasoning:
         out = sse("response.reasoning_text.done", place({{"content_index", 0}, {"text", text_}}));
-        item_ = reasoning_item("completed", text_);
+        item_ = reasoning_item(status, text_);
         break;
       case Event::kText: {
         Json part = text_part(text_);
@@ -301,13 +307,13 @@ class ResponsesEncoder final : public AnswerEncoder {
         out = sse("response.output_text.done",
                   place({{"content_index", 0}, {"text", text_}, {"logprobs", part["logprobs"]}}));
         out += sse("response.content_part.done", place({{"content_index", 0}, {"part", part}}));
-        item_ = message_item("completed", Json::array({std::move(part)}));
+        item_ = message_item(status, Json::array({std::move(part)}));
         break;
       }
       default:
         out = sse("response.function_call_arguments.done",
                   place({{"name", call_.name}, {"arguments", call_.arguments}}));
-        item_ = call_item("completed", call_);
+        item_ = call_item(status, call_);
     }
     open_.reset();
     out += sse("response.output_item.done", {{"output_index", items_.size()}, {"item", item_}});
@@ -359,6 +365,7 @@ ResponsesRequest read_responses(const Json& body) {
       chat.thinking = read_effort(*effort, "reasoning.effort");
     }
   }
+  read_thinking_budget(fields, &chat);
   read_template_variables(fields, &chat);
   request.prompt = std::move(chat);
   request.sampling = read_sampling(fields);

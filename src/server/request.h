@@ -24,8 +24,9 @@ struct Sampling {
 
 struct ToolChoice {
   enum Kind { kAuto, kNone, kRequired, kNamed } kind = kAuto;
-  std::string name;      // kNamed: the function
-  bool parallel = true;  // several calls in one answer
+  std::string name;                  // kNamed: the function
+  std::vector<std::string> allowed;  // kAuto, kRequired: the functions; none: all
+  bool parallel = true;              // several calls in one answer
 };
 
 // What the answer must look like.

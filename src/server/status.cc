@@ -151,14 +151,16 @@ std::string metrics_text(const Figures& f) {
   m.counter("prompt_tokens_total", "Tokens of prompts that were run.", b.prompt_tokens);
   m.counter("cached_tokens_total", "Tokens of prompts found in the prefix cache.", b.cached_tokens);
   m.counter("generated_tokens_total", "Tokens of answers.", b.generated_tokens);
-  m.counter("prefix_cache_lookups_total", "Prompts looked up in the prefix cache.",
+  m.counter("prefix_cache_lookups_total", "Lookups of prompts in the prefix cache.",
             b.prefix.lookups);
-  m.counter("prefix_cache_hits_total", "And those found, in memory or on disk.",
+  m.counter("prefix_cache_hits_total", "Lookups that found a state, in memory or on disk.",
             b.prefix.memory_hits + b.prefix.disk_hits);
   m.gauge("prefix_cache_bytes", "Memory of the prefix cache in use.", b.prefix.memory_bytes);
-  m.gauge("generated_tokens_per_second", "Of late.", b.generated_tok_s);
-  m.gauge("prompt_tokens_per_second", "Of late.", b.prompt_tok_s);
-  m.gauge("disk_bytes_per_second", "Read for experts, of late.", b.disk_bytes_s);
+  m.gauge("generated_tokens_per_second", "Tokens of answers, over the last seconds.",
+          b.generated_tok_s);
+  m.gauge("prompt_tokens_per_second", "Tokens of prompts run, over the last seconds.",
+          b.prompt_tok_s);
+  m.gauge("disk_bytes_per_second", "Read for experts, over the last seconds.", b.disk_bytes_s);
   m.counter("expert_hits_total", "Experts needed by a step and found resident.", e.expert_hits);
   m.counter("expert_misses_total", "Experts needed by a step and read from disk.", e.expert_misses);
   m.counter("disk_bytes_total", "Bytes read for experts.", e.disk_bytes);
@@ -167,7 +169,7 @@ std::string metrics_text(const Figures& f) {
   m.gauge("memory_budget_bytes", "The memory that may be used.", f.engine->plan().budget);
   m.gauge("expert_cache_bytes", "Of it, for experts.", f.engine->plan().cache);
   m.gauge("resident_memory_bytes", "Memory in use.", f.rss_bytes);
-  m.gauge("http_connections", "Open connections.", f.http.connections);
+  m.gauge("http_open_connections", "Open connections.", f.http.connections);
   m.counter("http_connections_total", "Connections that were taken.", f.http.accepted);
   m.counter("http_connections_refused_total", "Connections refused because there were too many.",
             f.http.refused);

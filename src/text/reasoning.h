@@ -1,5 +1,6 @@
-// Splits an answer into the reasoning between <think> and </think> and what follows. Owns the text
-// that is not decided yet; the limit on the length of reasoning is the engine's.
+// Splits an answer into the reasoning between its two markers, <think> and </think>, and what
+// follows. Owns the text that is not decided yet. Which tokens are markers, and when a section is
+// too long, is the engine's to know: text that only reads like a marker is none.
 #pragma once
 
 #include <string>
@@ -8,15 +9,8 @@
 
 namespace flashmoe::text {
 
-inline constexpr std::string_view kThinkOpen = "<think>";
-inline constexpr std::string_view kThinkClose = "</think>";
-
-// Whether a rendered prompt ends inside a section of reasoning that it opened.
-bool ends_in_reasoning(std::string_view prompt);
-
-// Reasoning is one section at the beginning of an answer; a <think> further on is text. The
-// newlines inside both tags and after the closing one are the template's and belong to neither
-// part.
+// Reasoning is one section at the beginning of an answer. The newlines inside both markers and
+// after the closing one are the template's and belong to neither part.
 class ReasoningSplitter {
  public:
   struct Piece {
@@ -24,19 +18,25 @@ class ReasoningSplitter {
     std::string text;  // not empty
   };
 
+  // `starts_inside`: the prompt has opened the section.
   explicit ReasoningSplitter(bool starts_inside)
       : state_(starts_inside ? kReasoning : kBeginning) {}
 
   // What is certain now, in order.
   std::vector<Piece> push(std::string_view text);
+  // The markers, each where the state allows it.
+  void open();
+  void close();
   // The rest. A section that was never closed is reasoning.
   std::vector<Piece> finish();
-  // Whether the next text is reasoning, as far as is known.
+
+  bool may_open() const { return state_ == kBeginning; }
   bool inside() const { return state_ == kReasoning; }
+  // Between the closing marker and the answer's first character.
+  bool before_answer() const { return state_ == kAfter; }
 
  private:
   enum State { kBeginning, kReasoning, kAfter, kAnswer };
-  void step(std::vector<Piece>* pieces, bool is_last);
 
   State state_;
   std::string pending_;

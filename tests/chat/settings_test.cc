@@ -17,8 +17,11 @@ TEST(SettingsTest, BecomeFieldsOfTheRequest) {
   EXPECT_FALSE(settings.request.contains("seed"));
   settings.set("reasoning", "off");
   EXPECT_EQ(settings.reasoning, false);
+  settings.set("reasoning", "400");
+  EXPECT_EQ(settings.reasoning, true);
+  EXPECT_EQ(settings.reasoning_budget, 400);
   settings.set("reasoning", "default");
-  EXPECT_FALSE(settings.reasoning);
+  EXPECT_FALSE(settings.reasoning || settings.reasoning_budget);
   settings.set("show-think", "dim");
   EXPECT_EQ(settings.show_think, ShowThink::kDim);
   EXPECT_NE(settings.list().find("show-think           dim"), std::string::npos);
@@ -35,6 +38,8 @@ TEST(SettingsTest, RefusesWhatIsImpossible) {
                                     {"seed", ""},
                                     {"seed", "3x"},
                                     {"reasoning", "maybe"},
+                                    {"reasoning", "0"},
+                                    {"reasoning", "5x"},
                                     {"show-think", "loud"},
                                     {"colour", "red"}}) {
     EXPECT_THROW(settings.set(name, value), Error) << name << " " << value;

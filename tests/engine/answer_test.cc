@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 
@@ -127,6 +128,94 @@ TEST_F(AnswerTest, TheReasoningEndsWhileThereIsRoomForTheAnswer) {
   EXPECT_TRUE(ToyConstraint::holds({tokens.begin() + 8, tokens.end()}, 2));
   options_.max_tokens = 5;  // two to close, four to answer
   EXPECT_THROW(Answer(*engine_, prompt, options_, pairs(2)), Error);
+}
+
+TEST_F(AnswerTest, TheBudgetEndsTheReasoning) {
+  options_.max_tokens = 12;
+  for (const int64_t budget : {0, 1, 5}) {
+    options_.think = {budget, 50, {51, 52}};
+    for (const bool in_prompt : {false, true}) {
+      std::vector<int32_t> prompt = prompt_, expected;
+      (in_prompt ? prompt : expected).push_back(50);
+      for (int64_t i = 0; i < budget; ++i) expected.push_back(3);
+      expected.insert(expected.end(), {51, 52});
+      while (expected.size() < 12) expected.push_back(3);
+      Answer answer(*engine_, prompt, options_);
+      std::vector<int32_t> wanted(12, 3);
+      if (!in_prompt) wanted[0] = 50;
+      EXPECT_EQ(run(answer, wanted), expected) << budget << in_prompt;
+      EXPECT_EQ(answer.finish(), FinishReason::kLength);
+    }
+  }
+}
+
+TEST_F(AnswerTest, AMarkerThatAUserWroteOpensNothing) {
+  options_.think = {0, 50, {51, 52}};
+  for (size_t behind = 0; behind < 8; ++behind) {
+    std::vector<int32_t> prompt = prompt_;
+    prompt.push_back(50);
+    prompt.insert(prompt.end(), behind, 7);
+    Answer answer(*engine_, prompt, options_);
+    EXPECT_EQ(answer.next(favour(3))->token == 51, behind <= 4) << behind;
+  }
+}
+
+TEST_F(AnswerTest, AShorterReasoningIsLeftAlone) {
+  options_.think = {5, 50, {51, 52}};
+  options_.max_tokens = 8;
+  Answer answer(*engine_, prompt_, options_);
+  const std::vector<int32_t> wanted{50, 3, 3, 51, 7, 7, 7, 7};
+  EXPECT_EQ(run(answer, wanted), wanted);
+}
+
+TEST_F(AnswerTest, AnAnswerHasOneReasoning) {
+  options_.think = {2, 50, {51, 52}};
+  options_.max_tokens = 12;
+  Answer answer(*engine_, prompt_, options_);
+  // The second opening is text, which no budget ends.
+  const std::vector<int32_t> tokens = run(answer, {50, 3, 3, 3, 3, 50, 3});
+  EXPECT_EQ(tokens, (std::vector<int32_t>{50, 3, 3, 51, 52, 50, 3, 3, 3, 3, 3, 3}));
+}
+
+TEST_F(AnswerTest, TheBudgetLeavesRoomForTheAnswer) {
+  options_.stop_tokens = {9};
+  for (const int64_t budget : {0, 1, 4, 100}) {
+    for (const int64_t limit : {6, 7, 9, 30}) {
+      options_.think = {budget, 50, {51, 52}};
+      options_.max_tokens = limit;
+      for (const bool in_prompt : {false, true}) {
+        std::vector<int32_t> prompt = prompt_;
+        if (in_prompt) prompt.push_back(50);
+        Answer answer(*engine_, prompt, options_, pairs(2));
+        const std::vector<int32_t> tokens = run(answer, {50, 3});
+        // What comes before the answer, markers and all.
+        const auto closed = std::find(tokens.begin(), tokens.end(), 51);
+        const bool opened = in_prompt || tokens[0] == 50;
+        ASSERT_EQ(opened, closed != tokens.end()) << budget << limit;
+        EXPECT_TRUE(in_prompt || budget > 0 || !opened);
+        const auto begin = opened ? closed + 2 : tokens.begin();
+        if (opened) {
+          EXPECT_LE(closed - tokens.begin(), budget + 1);
+        }
+        EXPECT_TRUE(ToyConstraint::holds({begin, tokens.end()}, 2)) << budget << limit;
+        EXPECT_LE(static_cast<int64_t>(tokens.size()), limit);
+        EXPECT_EQ(answer.finish(), FinishReason::kStop);
+      }
+    }
+  }
+}
+
+TEST_F(AnswerTest, MarkersWithinAConstrainedAnswerAreText) {
+  options_.think = {-1, 50, {51, 52}};
+  options_.max_tokens = 30;
+  Answer answer(*engine_, prompt_, options_, pairs(3));
+  // A section, closed with 51 and the 52 that is put in; then the constraint allows 50 and 51.
+  const std::vector<int32_t> tokens =
+      run(answer, {50, 3, 51, 0, 50, 51, 50, 7, 50, 51, 4, 51, 50, 3});
+  const std::vector<int32_t> begin{50, 3, 51, 52, 50, 51, 50, 7, 50, 51, 4, 51};
+  ASSERT_GE(tokens.size(), begin.size());
+  EXPECT_TRUE(std::equal(begin.begin(), begin.end(), tokens.begin()));
+  EXPECT_TRUE(ToyConstraint::holds({tokens.begin() + 4, tokens.end()}, 3));
 }
 
 TEST_F(AnswerTest, AReasoningThatIsSwitchedOffStaysOff) {

@@ -74,10 +74,23 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         for (const char c : piece.text) (*out += piece.is_reasoning ? 'r' : 'a') += c;
       }
     };
-    add(a.push(text), &once);
-    add(a.finish(), &once);
-    for (const char c : text) add(b.push({&c, 1}), &one_by_one);
-    add(b.finish(), &one_by_one);
+    // The markers come between the lines' halves.
+    const size_t open = text.find('|'), close = text.find('|', std::min(open, text.size()) + 1);
+    const auto feed = [&](ReasoningSplitter* splitter, size_t piece_bytes, std::string* out) {
+      for (size_t at = 0; at < text.size();) {
+        if (at == open && splitter->may_open()) splitter->open();
+        if (at == close && splitter->inside()) splitter->close();
+        size_t end = std::min(text.size(), at + piece_bytes);
+        for (const size_t marker : {open, close}) {
+          if (marker > at) end = std::min(end, marker);
+        }
+        add(splitter->push(std::string_view(text).substr(at, end - at)), out);
+        at = end;
+      }
+      add(splitter->finish(), out);
+    };
+    feed(&a, text.size(), &once);
+    feed(&b, 1, &one_by_one);
     check(once == one_by_one);
   }
   return 0;

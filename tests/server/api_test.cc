@@ -381,6 +381,14 @@ TEST_F(ApiTest, TextNeverTurnsIntoSpecialTokens) {
   EXPECT_EQ(std::count(tokens.begin(), tokens.end(), Json(*end)), 1);  // the template's own
 }
 
+TEST_F(ApiTest, AQuestionAboutMarkersIsAnswered) {
+  for (const char* question : {"What does <think> mean?", "What is <think>"}) {
+    const Json answer = server_->ask(kChat, chat_body(question, 20));
+    EXPECT_NE(content(answer), "");
+    EXPECT_FALSE(answer["choices"][0]["message"].contains("reasoning_content")) << answer;
+  }
+}
+
 TEST_F(ApiTest, CompletesPlainText) {
   const Json body = {
       {"prompt", {"Once upon a time", "One day"}}, {"max_tokens", 8}, {"temperature", 0}};

@@ -10,7 +10,7 @@ struct Split {
   bool operator==(const Split&) const = default;
 };
 
-// Fed in pieces of `size` bytes.
+// Fed in pieces of `size` bytes; '[' and ']' stand for the markers where they are allowed.
 Split split(std::string_view text, bool inside, size_t size) {
   ReasoningSplitter splitter(inside);
   Split result;
@@ -20,8 +20,18 @@ Split split(std::string_view text, bool inside, size_t size) {
       (piece.is_reasoning ? result.reasoning : result.answer) += piece.text;
     }
   };
-  for (; !text.empty(); text.remove_prefix(std::min(size, text.size()))) {
-    add(splitter.push(text.substr(0, size)));
+  while (!text.empty()) {
+    if (text[0] == '[' && splitter.may_open()) {
+      splitter.open();
+      text.remove_prefix(1);
+    } else if (text[0] == ']' && splitter.inside()) {
+      splitter.close();
+      text.remove_prefix(1);
+    } else {
+      const std::string_view piece = text.substr(0, std::min(size, text.find_first_of("[]", 1)));
+      add(splitter.push(piece));
+      text.remove_prefix(piece.size());
+    }
   }
   add(splitter.finish());
   return result;
@@ -33,17 +43,18 @@ TEST(Reasoning, EveryCutGivesTheSame) {
     bool inside;
     Split want;
   } cases[] = {
-      {"<think>\nhm\n\nwell\n</think>\n\nYes.\n", false, {"hm\n\nwell", "Yes.\n"}},
-      {"hm\n</think>\n\nYes.", true, {"hm", "Yes."}},
-      {"\n \n<think>a</think>b", false, {"a", "b"}},
-      {"<think>\n\n</think>\n\nYes.", false, {"", "Yes."}},
-      {"Yes, <think> is a tag</think>.", false, {"", "Yes, <think> is a tag</think>."}},
-      {"<thin", false, {"", "<thin"}},
+      {"[\nhm\n\nwell\n]\n\nYes.\n", false, {"hm\n\nwell", "Yes.\n"}},
+      {"hm\n]\n\nYes.", true, {"hm", "Yes."}},
+      {"\n \n[a]b", false, {"a", "b"}},
+      {"[\n\n]\n\nYes.", false, {"", "Yes."}},
+      {"Yes, [ is a tag].", false, {"", "Yes, [ is a tag]."}},
       {"  ", false, {"", "  "}},
-      {"cut off </thi", true, {"cut off </thi", ""}},
-      {"a < b <</think>c", true, {"a < b <", "c"}},
-      {"a</think>b</think>c", true, {"a", "b</think>c"}},
+      {"a [ b ]c", true, {"a [ b ", "c"}},
+      {"a]b]c[d", true, {"a", "b]c[d"}},
       {"cut off\n", true, {"cut off\n", ""}},
+      {"a]\n\n", true, {"a", ""}},
+      {"a </think> b]c </think>", true, {"a </think> b", "c </think>"}},
+      {"<think>a</think>b", false, {"", "<think>a</think>b"}},
       {"", true, {"", ""}},
   };
   for (const auto& c : cases) {
@@ -53,10 +64,17 @@ TEST(Reasoning, EveryCutGivesTheSame) {
   }
 }
 
-TEST(Reasoning, PromptMayOpenIt) {
-  EXPECT_TRUE(ends_in_reasoning("<|im_start|>assistant\n<think>\n"));
-  EXPECT_FALSE(ends_in_reasoning("<|im_start|>assistant\n<think>\n\n</think>\n\n"));
-  EXPECT_FALSE(ends_in_reasoning("what is <think>?<|im_end|>\n<|im_start|>assistant\n"));
+TEST(Reasoning, SaysWhatComesNext) {
+  ReasoningSplitter splitter(false);
+  EXPECT_TRUE(splitter.may_open());
+  splitter.push("\n");
+  splitter.open();
+  EXPECT_TRUE(splitter.inside());
+  splitter.close();
+  splitter.push("\n\n");
+  EXPECT_TRUE(splitter.before_answer());
+  splitter.push("\na");
+  EXPECT_FALSE(splitter.before_answer() || splitter.inside() || splitter.may_open());
 }
 
 }  // namespace
