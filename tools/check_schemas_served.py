@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Lets a model answer random prompts under random JSON schemas, through `flashmoe serve`.
 
-    python3 tools/check_schemas_served.py build/release/flashmoe [--model MODEL] [--count 2000]
+    python3 tools/check_schemas_served.py build/release/flashmoe [--model MODEL] [--count 2000] [--thinking]
     python3 tools/check_schemas_served.py build/release/flashmoe --overhead
 
 The schemas are those of check_schemas.py; temperature, seed, `max_tokens`, streaming and, for some, a
@@ -10,6 +10,8 @@ validates every answer (pip install jsonschema rfc3339-validator fqdn rfc3987 is
 A refusal must name a keyword, have no finite value, or name a limit of tokens that is too small:
 then the same is asked for again with that very limit, which must do.
 
+With --thinking, answers begin with reasoning that random budgets end: the form holds for what follows.
+
 --overhead measures instead what the masks cost: the time of a token with and without a schema, of
 one answer at a time, in turn.
 """
@@ -17,6 +19,7 @@ import argparse
 import collections
 import concurrent.futures
 import json
+import os
 import random
 import re
 import statistics
@@ -159,15 +162,22 @@ def main():
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--overhead", type=int, nargs="?", const=12, default=0, metavar="PAIRS")
+    parser.add_argument("--thinking", action="store_true",
+                        help="by a template that opens a section of reasoning")
     options = parser.parse_args()
     places = 1 if options.overhead else 8
+    template = os.path.join(os.path.dirname(__file__), "../tests/server/thinking.jinja")
     with LocalServer(options.program, options.model, "--memory", "1GiB", "--context", "4096",
-                     "--parallel", str(places)) as server:
+                     "--parallel", str(places),
+                     *(["--template", template] if options.thinking else [])) as server:
         if options.overhead:
             overhead(server, options.overhead)
             return
         rng = random.Random(options.seed)
         requests = [make_request(rng) for _ in range(options.count)]
+        if options.thinking:
+            for request in requests:
+                request["body"]["thinking_budget"] = rng.choice([0, 1, 5, 40, 400])
         with concurrent.futures.ThreadPoolExecutor(places) as pool:
             results = list(pool.map(lambda request: one(server, request), requests))
     became = collections.Counter(result[0] for result in results)

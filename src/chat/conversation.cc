@@ -117,15 +117,16 @@ void ConversationStore::save(Conversation* conversation) const {
 }
 
 Conversation ConversationStore::load(const std::string& name) const {
-  const bool is_path = name.find('/') != std::string::npos;
-  if (!is_path && !fs::exists(path_of(name))) {
+  const bool is_name = name.find('/') == std::string::npos;
+  const bool is_kept = is_name && fs::exists(path_of(name));
+  if (is_name && !is_kept && !fs::is_regular_file(name)) {
     throw_error(ErrorCode::kNotFound,
                 "there is no conversation '{}' in {}; flashmoe chat --sessions lists them", name,
                 folder_);
   }
-  Conversation conversation = read_file(is_path ? name : path_of(name));
+  Conversation conversation = read_file(is_kept ? path_of(name) : name);
   // One from elsewhere gets an id, and a file, of its own.
-  if (!is_path) conversation.id = name;
+  if (is_kept) conversation.id = name;
   return conversation;
 }
 

@@ -62,13 +62,13 @@ void Settings::set_reasoning(const std::string& value) {
   } else {
     int64_t budget = -1;
     const auto [rest, error] = std::from_chars(value.data(), value.data() + value.size(), budget);
-    if (error != std::errc() || rest != value.data() + value.size() || budget < 1 ||
+    if (error != std::errc() || rest != value.data() + value.size() || budget < 0 ||
         budget > kMostReasoning) {
       throw_error(ErrorCode::kUsage,
-                  "reasoning is on, off, default or a budget of 1 to {} tokens, not '{}'",
+                  "reasoning is on, off, default or a budget of up to {} tokens, not '{}'",
                   kMostReasoning, value);
     }
-    reasoning = true;
+    reasoning = budget > 0;
     reasoning_budget = budget;
   }
 }

@@ -25,7 +25,8 @@ struct ApiOptions {
 
 class Api {
  public:
-  // What is referred to must outlive this.
+  // What is referred to must outlive this; but shut the batcher down before this goes, as its
+  // answers are told to this.
   Api(Engine& engine, const engine::TextModel& text, engine::Batcher& batcher, ApiOptions options);
   ~Api();
 

@@ -69,6 +69,13 @@ TEST_F(ConversationTest, OneFromElsewhereGetsAFileOfItsOwn) {
   EXPECT_EQ(copy.id, "");
   store_.save(&copy);
   EXPECT_NE(copy.id, conversation.id);
+  // Also by its bare name, where one stands.
+  const std::filesystem::path here = std::filesystem::current_path();
+  std::filesystem::current_path(store_.folder());
+  copy = store_.load(conversation.id + ".jsonl");
+  std::filesystem::current_path(here);
+  EXPECT_EQ(copy.id, "");
+  EXPECT_EQ(copy.messages.size(), conversation.messages.size());
 }
 
 TEST_F(ConversationTest, SystemMessage) {

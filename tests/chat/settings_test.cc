@@ -38,7 +38,7 @@ TEST(SettingsTest, RefusesWhatIsImpossible) {
                                     {"seed", ""},
                                     {"seed", "3x"},
                                     {"reasoning", "maybe"},
-                                    {"reasoning", "0"},
+                                    {"reasoning", "-1"},
                                     {"reasoning", "5x"},
                                     {"show-think", "loud"},
                                     {"colour", "red"}}) {

@@ -37,7 +37,10 @@ TestServer::TestServer(const TestServerOptions& options)
       http_options, [this](std::shared_ptr<http::Exchange> e) { api_->handle(std::move(e)); });
 }
 
-TestServer::~TestServer() { http_->shut_down(std::chrono::milliseconds(0)); }
+TestServer::~TestServer() {
+  http_->shut_down(std::chrono::milliseconds(0));
+  batcher_->shutdown(false);
+}
 
 http::Response TestServer::get(const std::string& path, std::vector<http::Header> headers) const {
   return http::Client({"127.0.0.1", std::to_string(port()), ""})

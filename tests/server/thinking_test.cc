@@ -28,7 +28,7 @@ class ThinkingTest : public testing::Test {
     json["logit_bias"] = {{"4087", -100}, {"4089", -100}, {"4091", -100}};
     return json;
   }
-  static Json message(const Json& answer) { return answer["choices"][0]["message"]; }
+  static const Json& message(const Json& answer) { return answer["choices"][0]["message"]; }
   static Json person_schema() {
     return Json::parse(R"({"type": "object", "additionalProperties": false,
       "properties": {"name": {"type": "string", "maxLength": 12}, "old": {"type": "boolean"}},
@@ -194,7 +194,8 @@ TEST_F(ThinkingTest, OnlyAllowedToolsAreCalled) {
     {"mode": "required", "tools": [{"type": "function", "function": {"name": "look"}}]}})");
   for (int seed = 0; seed < 6; ++seed) {
     json["seed"] = seed;
-    for (const Json& call : message(server_->ask(kChat, json))["tool_calls"]) {
+    const Json answer = server_->ask(kChat, json);
+    for (const Json& call : message(answer)["tool_calls"]) {
       EXPECT_EQ(call["function"]["name"], "look");
     }
   }
