@@ -8,12 +8,13 @@ done: chats of all APIs, streamed and not, with tools and schemas, long prompts,
 on, slow readers, clients that go away before and while they are answered, requests that are refused,
 bodies over the limit, garbage, and connections that fall silent. Another process asks for /health
 ten times a second, each time on a new connection, and in turn asks a process that does nothing but
-answer: what is late there too is the machine's.
+answer: what is late there too is the machine's. So is what is late while the machine beneath a virtual one
+takes its processors away, which Linux counts.
 
 Prints a line for each kind, the resident memory by the minute, and the percentiles of /health and of the
 idle process, with the worst of both. Exit code 0 when every answer was one that its kind allows, nothing
 ran or hung at the end, the memory of the last fifth is within 3 % of the second fifth's, and /health was
-over its limit no more often than the idle process was.
+never over its limit, but where half of that time or more was taken by the machine beneath.
 """
 import argparse
 import collections
@@ -255,16 +256,17 @@ def ask_health(address):
 def watch_health(address, times, stop):
     """In a process of its own, so that the traffic's threads do not hold it up.
 
-    Puts (when, seconds of /health, seconds of the idle process).
+    Puts (when, seconds of /health, processors' seconds taken meanwhile, seconds of the idle process).
     """
     listener = socket.create_server(("127.0.0.1", 0))
     multiprocessing.Process(target=answer_at_once, args=(listener,), daemon=True).start()
     begin = time.monotonic()
     while not stop.wait(0.05):
-        when = time.monotonic() - begin
+        when, before_s = time.monotonic() - begin, stolen_s()
         took = ask_health(address)
+        taken = stolen_s() - before_s
         stop.wait(0.05)
-        times.put((when, took, ask_health(listener.getsockname())))
+        times.put((when, took, taken, ask_health(listener.getsockname())))
 
 
 def stolen_s():
@@ -345,8 +347,8 @@ def main():
             looks.append(times.get(timeout=1))
         except queue.Empty:
             break
-    latencies = [1000 * took for _, took, _ in looks]
-    idle = [1000 * took for _, _, took in looks]
+    latencies = [1000 * took for _, took, _, _ in looks]
+    idle = [1000 * took for _, _, _, took in looks]
     health.join()
 
     print(f"{options.requests} requests in {took / 60:.1f} min, at most {behind_s:.1f} s behind the "
@@ -367,9 +369,9 @@ def main():
             f"{share_name} {percentile(values, share):.1f}" for share_name, share in
             (("50 %", 0.5), ("99 %", 0.99), ("99.9 %", 0.999), ("most", 1.0))) + " ms; over "
             f"{options.health_ms:g} ms: {sum(value > options.health_ms for value in values)}")
-    print("the worst, in ms (/health, then the idle process, at second):", "; ".join(
-        f"{1000 * took:.0f}, {1000 * other:.0f} at {when:.0f}" for when, took, other in
-        sorted(looks, key=lambda look: -max(look[1:]))[:6]))
+    print("the worst of /health, in ms (taken meanwhile by the machine beneath; the idle process just after):",
+          "; ".join(f"{1000 * took:.0f} ({1000 * taken:.0f}; {1000 * other:.0f}) at {when:.0f} s"
+                    for when, took, taken, other in sorted(looks, key=lambda look: -look[1])[:6]))
     print(f"processors' time taken by the machine beneath: {stolen_s() - stolen_before_s:.1f} s")
     for name in ("queue", "requests", "tokens", "prefix_cache", "http"):
         print(f"{name}: {json.dumps(stats[name])}")
@@ -385,8 +387,7 @@ def main():
         wrong.append(f"{stats['http']['connections']} connections are left")
     if late > 1.03 * early and not options.any_memory:
         wrong.append("memory grows")
-    if (sum(value > options.health_ms for value in latencies) >
-            sum(value > options.health_ms for value in idle)):
+    if any(1000 * took > options.health_ms and taken < took / 2 for _, took, taken, _ in looks):
         wrong.append(f"/health took longer than {options.health_ms:g} ms")
     try:
         server.stop()
