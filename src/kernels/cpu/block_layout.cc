@@ -14,6 +14,44 @@ using quant::BlockType;
 
 constexpr int64_t kLanes = Backend::kRowBlock;
 
+// The places of words, see block_layout.h.
+struct Places {
+  uint8_t of[64];
+};
+constexpr Places kInOrder = [] {
+  Places p{};
+  for (int w = 0; w < 64; ++w) p.of[w] = static_cast<uint8_t>(w);
+  return p;
+}();
+constexpr Places kQ3Places = [] {
+  Places p{};
+  for (int q = 0; q < 8; ++q) {
+    p.of[q] = static_cast<uint8_t>(3 + 2 * q);
+    p.of[8 + q] = static_cast<uint8_t>(4 + 2 * q);
+    p.of[16 + q] = static_cast<uint8_t>(19 + q);
+  }
+  for (int w = 0; w < 3; ++w) p.of[24 + w] = static_cast<uint8_t>(w);
+  return p;
+}();
+constexpr Places kQ6Places = [] {
+  Places p{};
+  for (int half = 0; half < 2; ++half) {
+    for (int q = 0; q < 8; ++q) {
+      const int triple = 4 + 24 * half + 3 * q;
+      p.of[16 * half + q] = static_cast<uint8_t>(triple);
+      p.of[16 * half + 8 + q] = static_cast<uint8_t>(triple + 1);
+      p.of[32 + 8 * half + q] = static_cast<uint8_t>(triple + 2);
+    }
+  }
+  for (int w = 0; w < 4; ++w) p.of[48 + w] = static_cast<uint8_t>(w);
+  return p;
+}();
+
+const uint8_t* places_of(BlockType type) {
+  if (type == BlockType::kQ3_K) return kQ3Places.of;
+  return type == BlockType::kQ6_K ? kQ6Places.of : kInOrder.of;
+}
+
 struct TypeRow {
   BlockType type;
   BlockLayout layout;
@@ -61,8 +99,8 @@ void change_word(std::byte* at, uint32_t (*change)(uint32_t)) {
 
 typedef uint32_t Four __attribute__((vector_size(16)));
 
-// Four words of four rows, `stride` bytes apart, into the lanes of four vectors.
-void interleave_four(const std::byte* from, size_t stride, std::byte* to) {
+// Four words of four rows, `stride` bytes apart, into the lanes of the four vectors at `places`.
+void interleave_four(const std::byte* from, size_t stride, const uint8_t* places, std::byte* to) {
   Four rows[4];
   for (size_t r = 0; r < 4; ++r) std::memcpy(&rows[r], from + r * stride, sizeof(Four));
   const Four low01 = __builtin_shufflevector(rows[0], rows[1], 0, 4, 1, 5);
@@ -73,21 +111,24 @@ void interleave_four(const std::byte* from, size_t stride, std::byte* to) {
                          __builtin_shufflevector(low01, low23, 2, 3, 6, 7),
                          __builtin_shufflevector(high01, high23, 0, 1, 4, 5),
                          __builtin_shufflevector(high01, high23, 2, 3, 6, 7)};
-  for (size_t w = 0; w < 4; ++w) std::memcpy(to + w * 64, &lanes[w], sizeof(Four));
+  for (size_t w = 0; w < 4; ++w) std::memcpy(to + places[w] * 64, &lanes[w], sizeof(Four));
 }
 
 // The words of `count` rows, `stride` bytes apart, into as many lanes.
-void interleave(const std::byte* from, size_t stride, int words, int count, std::byte* to) {
+void interleave(const std::byte* from, size_t stride, int words, int count, const uint8_t* places,
+                std::byte* to) {
   for (int lane = 0; lane < count; lane += 4) {
     const std::byte* rows = from + static_cast<size_t>(lane) * stride;
     int w = 0;
     if (lane + 4 <= count) {
-      for (; w + 4 <= words; w += 4) interleave_four(rows + 4 * w, stride, to + w * 64 + 4 * lane);
+      for (; w + 4 <= words; w += 4) {
+        interleave_four(rows + 4 * w, stride, places + w, to + 4 * lane);
+      }
     }
     for (; w < words; ++w) {
       for (int r = 0; r < std::min(4, count - lane); ++r) {
-        std::memcpy(to + w * 64 + 4 * (lane + r), rows + static_cast<size_t>(r) * stride + 4 * w,
-                    4);
+        std::memcpy(to + places[w] * 64 + 4 * (lane + r),
+                    rows + static_cast<size_t>(r) * stride + 4 * w, 4);
       }
     }
   }
@@ -121,13 +162,14 @@ const BlockLayout& block_layout(BlockType type) {
 void prepare_blocks(BlockType type, int64_t cols, const std::byte* codes, int count,
                     std::byte* row_block) {
   const BlockLayout& layout = block_layout(type);
+  const uint8_t* places = places_of(type);
   const int64_t blocks = cols / layout.inputs;
   const size_t row_bytes = static_cast<size_t>(blocks) * static_cast<size_t>(layout.file_bytes);
   if (count < kLanes) std::memset(row_block, 0, layout.row_block_bytes(cols));
   for (int64_t b = 0; b < blocks; ++b, codes += layout.file_bytes) {
     const std::byte* words = codes + layout.words_at();
     std::byte* to = row_block + layout.block_at(b);
-    interleave(words, row_bytes, layout.words, count, to);
+    interleave(words, row_bytes, layout.words, count, places, to);
     if (layout.bits_word >= 0) {
       for (int lane = 0; lane < count; ++lane) {
         change_word(to + layout.bits_word * 64 + 4 * lane, gather_fields);
@@ -148,7 +190,8 @@ void extract_block(BlockType type, const std::byte* row_block, int lane, int64_t
   const BlockLayout& layout = block_layout(type);
   const std::byte* from = row_block + layout.block_at(b) + 4 * lane;
   std::byte* words = bytes + layout.words_at();
-  for (int w = 0; w < layout.words; ++w) std::memcpy(words + 4 * w, from + 64 * w, 4);
+  const uint8_t* places = places_of(type);
+  for (int w = 0; w < layout.words; ++w) std::memcpy(words + 4 * w, from + 64 * places[w], 4);
   if (layout.bits_word >= 0) change_word(words + 4 * layout.bits_word, scatter_fields);
   std::memcpy(bytes + layout.tail_at, row_block + layout.tails_at(b) + lane * layout.tail_bytes,
               static_cast<size_t>(layout.tail_bytes));

@@ -8,6 +8,12 @@
 // its file, but for the rest of the last such vector, and what bits mean is the file's business,
 // but for the word of fifth bits of Q5_0 and Q5_1: bit 4 k + j of the file is bit 8 j + k here, so
 // that its fields lie as those of other types.
+//
+// Words lie in the order of the file, but for two types, whose words a product wants in another:
+//   Q3_K   its 3 words of scales; for q = 0..7 a word of third bits and one of codes (those of the
+//          first 128 inputs); the other 8 words of codes
+//   Q6_K   its 4 words of scales; for each half of the inputs and q = 0..7 the words q and 8 + q
+//          of its low halves and word q of its high bits
 #pragma once
 
 #include <cstddef>

@@ -90,6 +90,8 @@ template <typename T, int kRows>
 
 #include "kernels/cpu/block_tiles.inc"
 
+#include "kernels/cpu/block_rows_avx512.inc"
+
 #if defined(__clang__)
 #pragma clang attribute pop
 #else
@@ -101,7 +103,10 @@ template <typename T, int kRows>
 namespace flashmoe::kernels::cpu {
 
 TileFunctions avx512_block_functions(quant::BlockType type, bool int8) {
-  return block_functions(type, int8);
+  TileFunctions f = block_functions(type, int8);
+  const TileFunction one_row = int8 ? one_row_function(type) : nullptr;
+  if (one_row != nullptr) f.of_rows[1] = one_row;
+  return f;
 }
 
 }  // namespace flashmoe::kernels::cpu
