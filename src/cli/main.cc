@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "base/format_units.h"
 #include "base/log.h"
+#include "base/stop_signal.h"
 #include "cli/commands.h"
 #include "cli/parse.h"
 
@@ -268,15 +269,19 @@ void flush_output() {
 }  // namespace flashmoe::cli
 
 int main(int argc, char** argv) {
+  int exit_code = 0;
+  std::string failure;
   try {
-    const int exit_code = flashmoe::cli::parse_and_run(argc, argv);
+    exit_code = flashmoe::cli::parse_and_run(argc, argv);
     flashmoe::cli::flush_output();
-    return exit_code;
   } catch (const flashmoe::Error& error) {
-    std::fprintf(stderr, "flashmoe: %s\n", error.what());
-    return error.exit_code();
+    failure = error.what();
+    exit_code = error.exit_code();
   } catch (const std::exception& error) {  // the standard library's: out of memory
-    std::fprintf(stderr, "flashmoe: %s\n", error.what());
-    return 1;
+    failure = error.what();
+    exit_code = 1;
   }
+  flashmoe::end_after_closed_pipe();
+  if (!failure.empty()) std::fprintf(stderr, "flashmoe: %s\n", failure.c_str());
+  return exit_code;
 }

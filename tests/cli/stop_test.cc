@@ -133,5 +133,40 @@ TEST_F(StopTest, AReaderThatGoesAwayEndsItQuietly) {
   EXPECT_EQ(outcome.err, "");
 }
 
+// What a closed pipe does to a program, and nothing left behind.
+void expect_ended_by_pipe(const Outcome& outcome) {
+  EXPECT_FALSE(outcome.timed_out);
+  EXPECT_TRUE(outcome.signal == SIGPIPE || outcome.exit_code == 128 + SIGPIPE) << outcome;
+}
+
+TEST_F(StopTest, AReaderThatGoesAwayLeavesNothingHalfWritten) {
+  const TempFolder temp;
+  const std::string ids = temp.write("ids.txt", "17\n");
+  const std::vector<std::vector<std::string>> commands = {
+      {"synth", "qwen3.5-35b-a3b", temp.file("out"), "--layers", "1", "--bits", "2"},
+      {"quantize", tiny_, temp.file("out"), "--bits", "2", "--threads", "1"},
+  };
+  for (const std::vector<std::string>& arguments : commands) {
+    ChildProcess child(command(arguments));
+    const Clock::time_point deadline = Clock::now() + std::chrono::seconds(20);
+    while (entries(temp.path()) == 1 && Clock::now() < deadline) std::this_thread::yield();
+    child.send(SIGPIPE);  // as a line of progress into a closed pipe
+    expect_ended_by_pipe(child.wait());
+    EXPECT_EQ(entries(temp.path()), 1u) << arguments[0];
+  }
+}
+
+// The warning that the source is quantised already meets a closed pipe.
+TEST_F(StopTest, ACommandWhoseErrorsNobodyReadsStops) {
+  const TempFolder temp;
+  const Outcome small =
+      run_command(command({"quantize", tiny_, temp.file("small"), "--recipe", "minmax"}));
+  ASSERT_EQ(small.exit_code, 0) << small;
+  ChildProcess child(command({"quantize", temp.file("small"), temp.file("out"), "--bits", "2"}));
+  child.close_error();
+  expect_ended_by_pipe(child.wait());
+  EXPECT_EQ(entries(temp.path()), 1u);
+}
+
 }  // namespace
 }  // namespace flashmoe::cli

@@ -149,6 +149,7 @@ void ChildProcess::send(int signal) {
 }
 
 void ChildProcess::close_output() { close_end(&out_); }
+void ChildProcess::close_error() { close_end(&err_); }
 
 Outcome ChildProcess::wait() {
   while (pump()) {

@@ -49,6 +49,7 @@ class ChildProcess {
   void send(int signal);
   // Nobody reads standard output any more, as behind `| head`.
   void close_output();
+  void close_error();  // the same of standard error
   // Waits for the end, with a kill at the time limit.
   Outcome wait();
 
