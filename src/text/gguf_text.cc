@@ -85,6 +85,11 @@ class Reader {
 };
 
 const GgufPreTokenizer& pre_tokenizer_of(Reader& reader) {
+  if (reader.find("ggml.model") == nullptr) {
+    reader.fail(ErrorCode::kNotFound, "ggml.model",
+                "it is missing, as is a tokenizer, so the model cannot be given text; use "
+                "`flashmoe logits`, which takes token ids");
+  }
   const std::string model = reader.text("ggml.model");
   if (model != "gpt2") {
     reader.fail(ErrorCode::kUnsupported, "ggml.model",

@@ -131,7 +131,7 @@ TEST(GgufText, RefusesWhatItDoesNotKnow) {
   Json without = metadata();
   without.erase("tokenizer.ggml.merges");
   expect_error(without, ErrorCode::kCorrupt, {"ggml.merges", "missing"});
-  expect_error(Json::object(), ErrorCode::kUnsupported, {"ggml.model", "''"});
+  expect_error(Json::object(), ErrorCode::kNotFound, {"ggml.model", "missing"});
 }
 
 // Against `tokenizers` with llama.cpp's expressions (tools/golden_pre_tokenizers.py).
