@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Kills `flashmoe pack` at random moments and flips bits of what it wrote.
 
-usage: check_pack.py FLASHMOE MODEL [--kills 50] [--flips 3] [--seed 1] [--work DIR] [--ids N]
+usage: check_pack.py FLASHMOE MODEL --work DIR [--kills 50] [--flips 12] [--seed 1] [--memory SIZE]
 
 1. Packs MODEL undisturbed. Then again, killed (SIGKILL) after random times until it was killed often enough, each time
    going on by the same command; every store that comes to its end must have the same bytes.
-2. For every file of the store, flips random bits, one at a time: `pack --verify` must fail and name the file, and
-   `logits --checksums` of a few tokens must fail too, or give the right logits when it does not read that place.
+2. For every file of the store, flips random bits, one at a time: `pack --verify` must fail, and so must `run --checksums`
+   before it prints another token than the undisturbed store gives, or the whole answer is right as it does not read that
+   place. With --memory, every other run has that much, so that it streams its experts.
 """
 import argparse
 import hashlib
@@ -60,22 +61,19 @@ def check_kills(options, random, right, seconds):
           'undisturbed run', flush=True)
 
 
-def logits(options, store):
-    ids, out = os.path.join(options.work, 'ids.txt'), os.path.join(options.work, 'logits.npy')
-    with open(ids, 'w') as file:
-        file.write('\n'.join(str(i * 31 % 90) for i in range(options.ids)))
-    if os.path.exists(out):
-        os.remove(out)
-    run = subprocess.run([options.flashmoe, 'logits', store, '--ids', ids, '--out', out, '--checksums', '--io', 'pread'],
-                         stderr=subprocess.PIPE, text=True)
-    return run.returncode, open(out, 'rb').read() if os.path.exists(out) else None, run.stderr
+def answer(options, store, streamed):
+    """Exit code, text and errors of a greedy answer, which uses tokenizer, template, dense weights and experts."""
+    command = [options.flashmoe, 'run', store, options.prompt, '-n', '32', '--temp', '0', '--checksums', '-q']
+    run = subprocess.run(command + (['--memory', options.memory] if streamed else []), capture_output=True)
+    return run.returncode, run.stdout, run.stderr
 
 
 def check_flips(options, random, store):
-    code, right, error = logits(options, store)
-    assert code == 0, error
-    flips = refused = not_read = 0
-    for name in sorted(digest(store)):
+    code, right, error = answer(options, store, False)
+    assert code == 0 and right, error
+    names = sorted(digest(store))
+    flips = refused = not_read = midway = 0
+    for name in names:
         path = os.path.join(store, name)
         for _ in range(options.flips):
             at, bit = random.randrange(os.path.getsize(path)), random.randrange(8)
@@ -84,18 +82,24 @@ def check_flips(options, random, store):
                 was = file.read(1)[0]
                 file.seek(at)
                 file.write(bytes([was ^ 1 << bit]))
+            place = f'bit {bit} of byte {at} of {name}'
             verify = subprocess.run([options.flashmoe, 'pack', '--verify', store], capture_output=True, text=True)
-            assert verify.returncode == 1, f'--verify did not find bit {bit} of byte {at} of {name}'
-            code, got, error = logits(options, store)
-            assert code == 1 and got is None or got == right, f'bit {bit} of byte {at} of {name} changed the logits'
+            assert verify.returncode == 1, f'--verify did not find {place}'
+            code, got, error = answer(options, store, options.memory is not None and flips % 2 == 1)
+            if code == 0:
+                assert got == right, f'{place} changed the answer'
+            else:
+                text = got.rstrip(b'\n')
+                assert code == 1 and right.startswith(text), f'{place}: exit code {code}, {got!r}, {error!r}'
+                midway += bool(text)
             flips, refused, not_read = flips + 1, refused + (code == 1), not_read + (code == 0)
             with open(path, 'r+b') as file:
                 file.seek(at)
                 file.write(bytes([was]))
     verify = subprocess.run([options.flashmoe, 'pack', '--verify', store], capture_output=True, text=True)
     assert verify.returncode == 0, verify.stderr
-    print(f'{flips} flipped bits in {len(digest(store))} files: --verify found all; with --checksums {refused} runs were '
-          f'refused, {not_read} did not read the place and gave the right logits', flush=True)
+    print(f'{flips} flipped bits in {len(names)} files: --verify found all; with --checksums {refused} runs were refused '
+          f'({midway} of them after right tokens), {not_read} did not read the place and gave the right answer', flush=True)
 
 
 def main():
@@ -103,9 +107,10 @@ def main():
     parser.add_argument('flashmoe')
     parser.add_argument('model')
     parser.add_argument('--kills', type=int, default=50)
-    parser.add_argument('--flips', type=int, default=3)
+    parser.add_argument('--flips', type=int, default=12)
     parser.add_argument('--seed', type=int, default=1)
-    parser.add_argument('--ids', type=int, default=8)
+    parser.add_argument('--prompt', default='Which is the capital of France?')
+    parser.add_argument('--memory')
     parser.add_argument('--work', required=True)
     options = parser.parse_args()
     os.makedirs(options.work)
