@@ -24,6 +24,8 @@ class RowReader {
   // that are stored in another order than row by row or compressed, and lets go of all others.
   // Throws Error kIo, kCorrupt.
   void hold(const MlxTensor& tensor, int64_t first, int64_t count, ThreadPool& pool);
+  // Tells the system that rows [first, first + count) will soon be read, so that it begins to.
+  void expect(const MlxTensor& tensor, int64_t first, int64_t count) const;
   // out [count, tensor.cols]. Any threads at once. Throws Error kIo; kCorrupt for a quantised
   // weight that is not finite.
   void read(const MlxTensor& tensor, int64_t first, int64_t count, float* out) const;

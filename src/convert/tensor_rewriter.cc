@@ -11,15 +11,18 @@
 #include "base/half.h"
 #include "base/stop_signal.h"
 #include "convert/first_error.h"
+#include "kernels/cpu/group_loops.h"
 #include "quant/encode.h"
 
 namespace flashmoe::convert {
 
 namespace {
 
-constexpr int64_t kTaskWeights = int64_t{1} << 19;        // unless a row is longer
+// Weights of a task, unless a row is longer: so few that they stay in the caches.
+constexpr int64_t kTaskWeights = int64_t{1} << 16;
 constexpr int64_t kFittedTaskWeights = int64_t{1} << 14;  // a row takes longer then
-constexpr int kTasksPerThread = 4;
+constexpr int64_t kBatchWeights = int64_t{1} << 21;       // of a thread
+constexpr int64_t kFittedBatchWeights = int64_t{1} << 16;
 constexpr float kLookupDamping = 1.0f;
 
 void change(MlxTensor::Change change, std::span<float> values) {
@@ -68,6 +71,7 @@ TensorRewriter::TensorRewriter(const format::Checkpoint& source, ThreadPool& poo
       pool_(pool),
       writer_(writer),
       rounding_(rounding),
+      loops_(kernels::cpu::group_loops(kernels::cpu::chosen_isa())),
       on_read_(std::move(on_read)) {}
 
 void TensorRewriter::write(const MlxTensor& tensor) {
@@ -79,7 +83,9 @@ void TensorRewriter::write(const MlxTensor& tensor) {
   const auto row_bytes = static_cast<double>(tensor.source_bytes()) / static_cast<double>(rows);
   const int64_t task_rows =
       std::max((fitted ? kFittedTaskWeights : kTaskWeights) / tensor.cols, int64_t{1});
-  const int64_t batch_rows = task_rows * kTasksPerThread * pool_.threads();
+  const int64_t batch_tasks =
+      fitted ? kFittedBatchWeights / kFittedTaskWeights : kBatchWeights / kTaskWeights;
+  const int64_t batch_rows = task_rows * batch_tasks * pool_.threads();
   for (auto& codes : codes_) {
     codes.resize(static_cast<size_t>(std::min(rows, batch_rows)) * code_bytes);
   }
@@ -106,6 +112,7 @@ void TensorRewriter::write(const MlxTensor& tensor) {
     std::vector<std::byte>& codes = codes_[batch % 2];
     const auto tasks = static_cast<int>((count + task_rows - 1) / task_rows);
     reader_.hold(tensor, begin, count, pool_);
+    reader_.expect(tensor, begin + count, std::min(rows - begin - count, batch_rows));
     FirstError error;
     pool_.run(1 + tasks, [&](int task) {
       error.guard([&] {
@@ -141,7 +148,7 @@ TensorRewriter::Fitters TensorRewriter::make_fitters(const MlxTensor& tensor, in
       const InputStatistics inputs =
           rounding_.importance.find(path, first + i, tensor.cols, rounding_.tied_embeddings);
       fitters[static_cast<size_t>(i)] = std::make_unique<quant::RowFitter>(
-          tensor.format, tensor.cols, inputs.squares, inputs.moments, damping);
+          tensor.format, tensor.cols, inputs.squares, inputs.moments, damping, loops_);
     });
   });
   error.rethrow();
@@ -164,7 +171,7 @@ void TensorRewriter::convert(const MlxTensor& tensor, int64_t first, int64_t row
   for (int64_t i = 0; i < rows; ++i) {
     const float* row = weights.data() + i * cols;
     if (fitters.empty()) {
-      quant::encode_row(tensor.format, cols, row, parts.codes, parts.scales, parts.biases);
+      quant::encode_row(tensor.format, cols, row, parts.codes, parts.scales, parts.biases, loops_);
     } else {
       const int64_t member = (first + i - fitted_row) / member_rows;
       fitters[static_cast<size_t>(member)]->encode_row(row, parts.codes, parts.scales,

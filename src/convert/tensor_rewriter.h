@@ -54,6 +54,7 @@ class TensorRewriter {
   ThreadPool& pool_;
   format::SafetensorsWriter& writer_;
   const Rounding rounding_;
+  const quant::GroupLoops& loops_;  // of this processor
   std::function<void(uint64_t)> on_read_;
   std::vector<std::byte> codes_[2];  // one is filled while the other is written
 };

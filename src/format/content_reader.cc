@@ -37,6 +37,11 @@ void ContentReader::read(int file, uint64_t offset, size_t bytes, std::byte* des
   }
 }
 
+void ContentReader::expect(const Extent& extent) const {
+  if (checkpoint_.records(extent.file) != nullptr) return;
+  files_[static_cast<size_t>(extent.file)].expect(extent.offset, extent.bytes);
+}
+
 void ContentReader::read_record(int file, uint64_t record, std::byte* destination) const {
   const FileRecords& records = *checkpoint_.records(file);
   const io::File& input = files_[static_cast<size_t>(file)];

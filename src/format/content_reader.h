@@ -24,6 +24,8 @@ class ContentReader {
   void read(const Extent& extent, std::byte* destination) const {
     read(extent.file, extent.offset, static_cast<size_t>(extent.bytes), destination);
   }
+  // The extent will soon be read: the system may begin to. Nothing where files have records.
+  void expect(const Extent& extent) const;
 
  private:
   void read_record(int file, uint64_t record, std::byte* destination) const;

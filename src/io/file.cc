@@ -85,6 +85,10 @@ File& File::operator=(File&& other) noexcept {
   return *this;
 }
 
+void File::expect(uint64_t offset, uint64_t bytes) const {
+  if (bytes > 0) expect_reads(fd_, offset, bytes);
+}
+
 void File::read_exact(uint64_t offset, size_t bytes, std::byte* destination) const {
   if (is_aligned(offset, bytes, destination, alignment_)) {
     read_range(offset, bytes, bytes, destination);

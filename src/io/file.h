@@ -33,6 +33,9 @@ class File {
   // Reads exactly [offset, offset + bytes), waiting for it; any offset, length and destination will
   // do. Throws Error kIo with path and offset, also when the file ends before.
   void read_exact(uint64_t offset, size_t bytes, std::byte* destination) const;
+  // Tells the system that this range will soon be read through the page cache, so that it begins
+  // to. Only a hint.
+  void expect(uint64_t offset, uint64_t bytes) const;
 
  private:
   void read_range(uint64_t offset, size_t bytes, size_t needed_bytes, std::byte* destination) const;

@@ -1,11 +1,12 @@
-// Opening a file for reads or writes past the page cache: one source file for each system. Owns
-// nothing; the descriptor is the caller's. Private to io.
+// Opening a file for reads or writes past the page cache, and hints for those through it: one
+// source file for each system. Owns nothing; the descriptor is the caller's. Private to io.
 #pragma once
 
 #include <fcntl.h>
 
 #include <cerrno>
 #include <cstddef>
+#include <cstdint>
 #include <string>
 
 namespace flashmoe::io {
@@ -28,6 +29,9 @@ int open_direct(const std::string& path);
 int create_direct(const std::string& path);
 // Ends direct access, if there was any. From any thread.
 void leave_direct(int fd);
+
+// A hint that a range will be read through the page cache.
+void expect_reads(int fd, uint64_t offset, uint64_t bytes);
 
 // What direct reads must be multiples of; 0 when the file system says that it has none.
 size_t direct_alignment(int fd);

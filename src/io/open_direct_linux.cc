@@ -25,6 +25,10 @@ void leave_direct(int fd) {
   if (flags >= 0) fcntl(fd, F_SETFL, flags & ~O_DIRECT);
 }
 
+void expect_reads(int fd, uint64_t offset, uint64_t bytes) {
+  posix_fadvise(fd, static_cast<off_t>(offset), static_cast<off_t>(bytes), POSIX_FADV_WILLNEED);
+}
+
 size_t direct_alignment([[maybe_unused]] int fd) {
 #ifdef STATX_DIOALIGN  // since Linux 6.1
   struct statx info = {};

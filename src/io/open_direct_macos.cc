@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "io/open_direct.h"
 
 namespace flashmoe::io {
@@ -19,6 +21,13 @@ int create_direct(const std::string& path) {
 }
 
 void leave_direct(int fd) { fcntl(fd, F_NOCACHE, 0); }
+
+void expect_reads(int fd, uint64_t offset, uint64_t bytes) {
+  radvisory range = {};
+  range.ra_offset = static_cast<off_t>(offset);
+  range.ra_count = static_cast<int>(std::min<uint64_t>(bytes, uint64_t{1} << 30));
+  fcntl(fd, F_RDADVISE, &range);
+}
 
 size_t direct_alignment(int) { return kDefaultAlignment; }
 

@@ -31,22 +31,30 @@ void store(DType type, float value, std::byte* out) {
   }
 }
 
-// Eight codes, which fill `bits` bytes.
-void store_codes(int bits, const float* chosen, std::byte* codes) {
-  uint64_t word = 0;
-  for (int j = 0; j < 8; ++j) word |= static_cast<uint64_t>(chosen[j]) << (bits * j);
-  std::memcpy(codes, &word, static_cast<size_t>(bits));
+constexpr int kMostInGroup = 128;
+
+// Codes of a group, a byte each, to `bits` bits each. Of every eight, neighbours are moved together
+// three times.
+void store_codes(int bits, int count, const uint8_t* chosen, std::byte* codes) {
+  constexpr uint64_t kUpper[] = {0xff00ff00ff00ff00, 0xffff0000ffff0000, 0xffffffff00000000};
+  std::byte packed[kMostInGroup + sizeof(uint64_t)];
+  std::byte* to = packed;
+  for (int at = 0; at < count; at += 8, to += bits) {
+    uint64_t word;
+    std::memcpy(&word, chosen + at, sizeof(word));
+    for (int i = 0; i < 3; ++i) {
+      const uint64_t upper = word & kUpper[i];
+      word = (word ^ upper) | upper >> ((8 - bits) << i);
+    }
+    std::memcpy(to, &word, sizeof(word));
+  }
+  std::memcpy(codes, packed, static_cast<size_t>(to - packed));
 }
 
-struct Line {
-  float scale, bias;
-};
-
-Line fit(const float* weights, int group, float max_code) {
-  const auto [smallest, largest] = std::minmax_element(weights, weights + group);
-  const bool low_edge = std::fabs(*smallest) > std::fabs(*largest);
-  const float edge = low_edge ? *smallest : *largest;
-  float scale = std::max((*largest - *smallest) / max_code, 1e-7f);
+AffineLine fit(GroupLoops::Range range, float max_code) {
+  const bool low_edge = std::fabs(range.low) > std::fabs(range.high);
+  const float edge = low_edge ? range.low : range.high;
+  float scale = std::max((range.high - range.low) / max_code, kLeastScale);
   if (!low_edge) scale = -scale;
   const float steps = std::nearbyint(edge / scale);
   if (steps == 0) return {scale, 0};
@@ -56,23 +64,20 @@ Line fit(const float* weights, int group, float max_code) {
 }  // namespace
 
 void encode_row(const Format& format, int64_t cols, const float* weights, std::byte* codes,
-                std::byte* scales, std::byte* biases) {
-  CHECK(format.encoding == Encoding::kAffine && cols % format.group == 0 && format.group % 8 == 0);
+                std::byte* scales, std::byte* biases, const GroupLoops& loops) {
+  CHECK(format.encoding == Encoding::kAffine && cols % format.group == 0 && format.group % 8 == 0 &&
+        format.group <= kMostInGroup);
   const float max_code = static_cast<float>((1 << format.bits) - 1);
   const size_t scale_size = dtype_bytes(format.dtype);
+  uint8_t chosen[kMostInGroup];
   for (int64_t begin = 0; begin < cols; begin += format.group) {
-    const auto [scale, bias] = fit(weights + begin, format.group, max_code);
-    for (int i = 0; i < format.group; i += 8) {
-      float chosen[8];
-      for (int j = 0; j < 8; ++j) {
-        chosen[j] =
-            std::clamp(std::nearbyint((weights[begin + i + j] - bias) / scale), 0.0f, max_code);
-      }
-      store_codes(format.bits, chosen, codes);
-      codes += format.bits;
-    }
-    store(format.dtype, scale, scales);
-    store(format.dtype, bias, biases);
+    const float* group = weights + begin;
+    const AffineLine line = fit(loops.range(group, format.group), max_code);
+    loops.divide(group, format.group, max_code, line, chosen);
+    store_codes(format.bits, format.group, chosen, codes);
+    codes += format.group / 8 * format.bits;
+    store(format.dtype, line.scale, scales);
+    store(format.dtype, line.bias, biases);
     scales += scale_size;
     biases += scale_size;
   }
@@ -81,9 +86,15 @@ void encode_row(const Format& format, int64_t cols, const float* weights, std::b
 void store_affine_row(const Format& format, int64_t cols, const float* chosen_codes,
                       const float* chosen_scales, const float* chosen_biases, std::byte* codes,
                       std::byte* scales, std::byte* biases) {
-  CHECK(format.encoding == Encoding::kAffine && cols % format.group == 0 && format.group % 8 == 0);
-  for (int64_t i = 0; i < cols; i += 8, codes += format.bits) {
-    store_codes(format.bits, chosen_codes + i, codes);
+  CHECK(format.encoding == Encoding::kAffine && cols % format.group == 0 && format.group % 8 == 0 &&
+        format.group <= kMostInGroup);
+  for (int64_t begin = 0; begin < cols; begin += format.group) {
+    uint8_t chosen[kMostInGroup];
+    for (int i = 0; i < format.group; ++i) {
+      chosen[i] = static_cast<uint8_t>(chosen_codes[begin + i]);
+    }
+    store_codes(format.bits, format.group, chosen, codes);
+    codes += format.group / 8 * format.bits;
   }
   const size_t scale_size = dtype_bytes(format.dtype);
   for (int64_t g = 0; g < cols / format.group; ++g, scales += scale_size, biases += scale_size) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "quant/format.h"
+#include "quant/group_loops.h"
 
 namespace flashmoe::quant {
 
@@ -19,7 +20,7 @@ namespace flashmoe::quant {
 //   code = round((weight - bias) / scale), clamped; only then are scale and bias rounded to dtype.
 // round() is to nearest, ties to even.
 void encode_row(const Format& format, int64_t cols, const float* weights, std::byte* codes,
-                std::byte* scales, std::byte* biases);
+                std::byte* scales, std::byte* biases, const GroupLoops& loops = kPlainGroupLoops);
 
 // Codes that were chosen elsewhere: whole numbers [cols] with scales and biases [cols / group],
 // which are rounded to format.dtype.

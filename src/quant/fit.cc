@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "base/check.h"
 #include "base/half.h"
@@ -14,7 +13,6 @@ namespace flashmoe::quant {
 namespace {
 
 constexpr int kRounds = 6;
-constexpr float kLeastScale = 1e-7f;
 
 float rounded(DType type, float value) {
   switch (type) {
@@ -27,69 +25,11 @@ float rounded(DType type, float value) {
   }
 }
 
-struct Line {
-  float scale = kLeastScale, bias = 0;
-};
-
-// To nearest, ties to even, of a value from 0 to 255: written so that compilers make vectors of it.
+// To nearest, ties to even, of a value from 0 to 255.
 inline float code_of(float weight, float bias, float inverse_scale, float max_code) {
   constexpr float kWhole = 12582912.0f;  // 1.5 * 2^23: floats this large have no fractions
   const float q = (weight - bias) * inverse_scale;
   return ((q < 0 ? 0 : q > max_code ? max_code : q) + kWhole) - kWhole;
-}
-
-// Sums in this many chains, for vectors; n is a multiple of it.
-constexpr int kChains = 8;
-struct Chains {
-  float values[kChains] = {};
-  float sum() const {
-    float total = 0;
-    for (const float v : values) total += v;
-    return total;
-  }
-};
-
-// The line of least cost for the codes that `line` gives. False, and nothing changed, when all are
-// alike.
-bool refit(const float* w, const float* d, int n, float max_code, Line* line) {
-  const float inverse = 1 / line->scale;
-  Chains one, q1, qq, w1, wq;
-  for (int i = 0; i < n; i += kChains) {
-    for (int c = 0; c < kChains; ++c) {
-      const float q = code_of(w[i + c], line->bias, inverse, max_code);
-      const float dq = d[i + c] * q, dw = d[i + c] * w[i + c];
-      one.values[c] += d[i + c];
-      q1.values[c] += dq;
-      qq.values[c] += dq * q;
-      w1.values[c] += dw;
-      wq.values[c] += dw * q;
-    }
-  }
-  const float sum = one.sum(), sum_q = q1.sum(), sum_qq = qq.sum(), sum_w = w1.sum();
-  const float determinant = sum * sum_qq - sum_q * sum_q;
-  if (determinant <= 1e-6f * sum * sum_qq) return false;
-  const float scale = (sum * wq.sum() - sum_q * sum_w) / determinant;
-  if (!(scale > kLeastScale)) return false;
-  *line = {scale, (sum_w - scale * sum_q) / sum};
-  return true;
-}
-
-float line_cost(const float* w, const float* d, int n, float max_code, const Line& line) {
-  const float inverse = 1 / line.scale;
-  Chains cost;
-  for (int i = 0; i < n; i += kChains) {
-    for (int c = 0; c < kChains; ++c) {
-      const float q = code_of(w[i + c], line.bias, inverse, max_code);
-      const float error = w[i + c] - (q * line.scale + line.bias);
-      cost.values[c] += d[i + c] * error * error;
-    }
-  }
-  return cost.sum();
-}
-
-// y [n] += a * x
-inline void add_scaled(float a, const float* x, int64_t n, float* y) {
-  for (int64_t i = 0; i < n; ++i) y[i] += a * x[i];
 }
 
 // H⁻¹ = Uᵀ U with U upper triangular, in place of H [n, n]; then U's rows over their diagonals.
@@ -144,9 +84,10 @@ struct RowFitter::Row {
 };
 
 RowFitter::RowFitter(const Format& format, int64_t cols, std::span<const float> squares,
-                     std::span<const float> moments, float damping)
+                     std::span<const float> moments, float damping, const GroupLoops& loops)
     : format_(format),
       cols_(cols),
+      loops_(loops),
       max_code_(static_cast<float>((1 << format.bits) - 1)),
       diagonal_(static_cast<size_t>(cols), 1.0f) {
   CHECK(format.encoding == Encoding::kAffine && cols % format.group == 0);
@@ -185,7 +126,8 @@ RowFitter::RowFitter(const Format& format, int64_t cols, std::span<const float> 
   feedback_ = feedback_of(moments_, cols);
   group_sums_.resize(n * n / static_cast<size_t>(format.group));
   for (size_t i = 0; i < n; ++i) {
-    add_scaled(1, &moments_[i * n], cols, &group_sums_[i / static_cast<size_t>(format.group) * n]);
+    loops_.add_scaled(1, &moments_[i * n], cols,
+                      &group_sums_[i / static_cast<size_t>(format.group) * n]);
   }
 }
 
@@ -209,33 +151,32 @@ void RowFitter::choose_ranges(Row* row) const {
   // Both ends of the range are moved in on their own, by this share of it each time.
   const int steps = format_.bits <= 3 ? 8 : format_.bits == 4 ? 5 : 3;
   const float step = format_.bits <= 3 ? 0.04f : format_.bits == 4 ? 0.02f : 0.005f;
+  constexpr int kMostLines = 64;
+  float scales[kMostLines], biases[kMostLines], costs[kMostLines];
   for (int64_t g = 0; g < cols_ / group; ++g) {
     const float* w = row->weights + g * group;
     const float* d = diagonal_.data() + g * group;
-    const auto [low, high] = std::minmax_element(w, w + group);
-    const float range = *high - *low;
-    float best_cost = std::numeric_limits<float>::infinity();
-    Line best;
+    const auto [low, high] = loops_.range(w, group);
+    const float range = high - low;
+    int lines = 0;
     for (int a = 0; a < steps; ++a) {
-      for (int b = 0; b < steps; ++b) {
-        const float bias = *low + range * step * static_cast<float>(a);
-        const float top = *high - range * step * static_cast<float>(b);
-        Line line = {std::max((top - bias) / max_code_, kLeastScale), bias};
-        for (int round = 0; round < 2; ++round) {
-          if (!refit(w, d, group, max_code_, &line)) break;
-        }
-        const float cost = line_cost(w, d, group, max_code_, line);
-        if (cost >= best_cost) continue;
-        best_cost = cost;
-        best = line;
+      for (int b = 0; b < steps; ++b, ++lines) {
+        const float bias = low + range * step * static_cast<float>(a);
+        const float top = high - range * step * static_cast<float>(b);
+        scales[lines] = std::max((top - bias) / max_code_, kLeastScale);
+        biases[lines] = bias;
       }
     }
-    row->scales[static_cast<size_t>(g)] = best.scale;
-    row->biases[static_cast<size_t>(g)] = best.bias;
-    for (int i = 0; i < group; ++i) {
-      row->codes[static_cast<size_t>(g * group + i)] =
-          code_of(w[i], best.bias, 1 / best.scale, max_code_);
-    }
+    const int padded = (lines + 7) / 8 * 8;
+    std::fill(scales + lines, scales + padded, scales[0]);
+    std::fill(biases + lines, biases + padded, biases[0]);
+    loops_.refit(w, d, group, max_code_, padded, scales, biases, costs);
+    const auto best = static_cast<size_t>(std::min_element(costs, costs + lines) - costs);
+    const auto at = static_cast<size_t>(g);
+    row->scales[at] = scales[best];
+    row->biases[at] = biases[best];
+    loops_.multiply(w, group, max_code_, {scales[best], biases[best]},
+                    row->codes.data() + g * group);
   }
 }
 
@@ -246,23 +187,28 @@ void RowFitter::propagate_errors(Row* row) const {
     const float scale = row->scales[g], bias = row->biases[g];
     const float q = code_of(w[at], bias, 1 / scale, max_code_);
     row->codes[at] = q;
-    add_scaled(q * scale + bias - w[at], &feedback_[static_cast<size_t>(j * cols_ + j + 1)],
-               cols_ - j - 1, w.data() + j + 1);
+    loops_.add_scaled(q * scale + bias - w[at], &feedback_[static_cast<size_t>(j * cols_ + j + 1)],
+                      cols_ - j - 1, w.data() + j + 1);
   }
 }
 
 // values and residual, from codes, scales and biases.
 void RowFitter::evaluate(Row* row) const {
-  const auto group = static_cast<size_t>(format_.group);
-  std::fill(row->residual.begin(), row->residual.end(), 0.0f);
-  for (size_t j = 0; j < row->codes.size(); ++j) {
-    row->values[j] = row->codes[j] * row->scales[j / group] + row->biases[j / group];
-    const float difference = row->values[j] - row->weights[j];
-    if (moments_.empty()) {
-      row->residual[j] = diagonal_[j] * difference;
-    } else {
-      add_scaled(difference, &moments_[j * row->codes.size()], cols_, row->residual.data());
+  const auto n = row->codes.size(), group = static_cast<size_t>(format_.group);
+  for (size_t begin = 0; begin < n; begin += group) {
+    const float scale = row->scales[begin / group], bias = row->biases[begin / group];
+    for (size_t j = begin; j < begin + group; ++j) row->values[j] = row->codes[j] * scale + bias;
+  }
+  if (moments_.empty()) {
+    for (size_t j = 0; j < n; ++j) {
+      row->residual[j] = diagonal_[j] * (row->values[j] - row->weights[j]);
     }
+    return;
+  }
+  std::fill(row->residual.begin(), row->residual.end(), 0.0f);
+  for (size_t j = 0; j < n; ++j) {
+    loops_.add_scaled(row->values[j] - row->weights[j], &moments_[j * n], cols_,
+                      row->residual.data());
   }
 }
 
@@ -278,7 +224,7 @@ void RowFitter::refit_scales(Row* row) const {
     std::fill(hc.begin(), hc.end(), 0.0f);
     const float* h1 = &group_sums_[g * r.size()];
     for (size_t i = 0; i < group; ++i) {
-      add_scaled(codes[i], &moments_[(begin + i) * r.size()], cols_, hc.data());
+      loops_.add_scaled(codes[i], &moments_[(begin + i) * r.size()], cols_, hc.data());
     }
     double cc = 0, c1 = 0, one = 0, cr = 0, r1 = 0;
     for (size_t i = 0; i < group; ++i) {
@@ -295,23 +241,25 @@ void RowFitter::refit_scales(Row* row) const {
     if (row->scales[g] + ds < kLeastScale) continue;
     row->scales[g] += ds;
     row->biases[g] += db;
-    add_scaled(ds, hc.data(), cols_, r.data());
-    add_scaled(db, h1, cols_, r.data());
+    loops_.add_scaled(ds, hc.data(), cols_, r.data());
+    loops_.add_scaled(db, h1, cols_, r.data());
   }
 }
 
 void RowFitter::improve_codes(Row* row) const {
-  const auto group = static_cast<size_t>(format_.group);
-  for (size_t j = 0; j < row->codes.size(); ++j) {
-    const float scale = row->scales[j / group], bias = row->biases[j / group];
-    const float now = row->codes[j] * scale + bias;
-    const float wanted = now - row->residual[j] / diagonal_[j];
-    const float q = code_of(wanted, bias, 1 / scale, max_code_);
-    if (q == row->codes[j]) continue;
-    row->codes[j] = q;
-    if (moments_.empty()) continue;  // columns do not touch each other
-    add_scaled(q * scale + bias - now, &moments_[j * row->codes.size()], cols_,
-               row->residual.data());
+  const auto n = row->codes.size(), group = static_cast<size_t>(format_.group);
+  for (size_t begin = 0; begin < n; begin += group) {
+    const float scale = row->scales[begin / group], bias = row->biases[begin / group];
+    const float inverse = 1 / scale;
+    for (size_t j = begin; j < begin + group; ++j) {
+      const float now = row->codes[j] * scale + bias;
+      const float wanted = now - row->residual[j] / diagonal_[j];
+      const float q = code_of(wanted, bias, inverse, max_code_);
+      if (q == row->codes[j]) continue;
+      row->codes[j] = q;
+      if (moments_.empty()) continue;  // columns do not touch each other
+      loops_.add_scaled(q * scale + bias - now, &moments_[j * n], cols_, row->residual.data());
+    }
   }
 }
 
@@ -329,7 +277,7 @@ void RowFitter::encode_row(const float* weights, std::byte* codes, std::byte* sc
     return d;
   };
   // The plain rounding: what has to be beaten.
-  quant::encode_row(format_, cols_, weights, codes, scales, biases);
+  quant::encode_row(format_, cols_, weights, codes, scales, biases, loops_);
   std::vector<float> plain(n);
   decode_row(format_, cols_, codes, scales, biases, plain.data());
   const double plain_cost = cost(difference(plain));

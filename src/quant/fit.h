@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "quant/format.h"
+#include "quant/group_loops.h"
 
 namespace flashmoe::quant {
 
@@ -35,7 +36,8 @@ class RowFitter {
   // squares [cols], the inputs' mean squares, or empty; moments [cols, cols], their mean products,
   // or empty. Where both are given, moments are scaled so that their diagonal is `squares`.
   RowFitter(const Format& format, int64_t cols, std::span<const float> squares,
-            std::span<const float> moments, float damping = kDamping);
+            std::span<const float> moments, float damping = kDamping,
+            const GroupLoops& loops = kPlainGroupLoops);
 
   // As quant/encode.h's encode_row: weights [cols] to codes, scales and biases.
   void encode_row(const float* weights, std::byte* codes, std::byte* scales,
@@ -56,6 +58,7 @@ class RowFitter {
 
   Format format_;
   int64_t cols_;
+  const GroupLoops& loops_;
   float max_code_;
   std::vector<float> diagonal_;  // [cols], > 0
   std::vector<float> moments_;   // [cols, cols] or empty
