@@ -12,18 +12,18 @@ std::atomic<int64_t> failures{0};
 
 bool fails(size_t bytes) {
   const size_t wanted = failing_bytes.load(std::memory_order_relaxed);
-  if (wanted != 0 && bytes == wanted) return true;
-  return countdown.load(std::memory_order_relaxed) >= 0 && countdown.fetch_sub(1) == 0;
+  const bool chosen = wanted != 0 && bytes == wanted;
+  const bool due = countdown.load(std::memory_order_relaxed) >= 0 && countdown.fetch_sub(1) == 0;
+  if (chosen || due) ++failures;
+  return chosen || due;
 }
 
 void* allocate(size_t bytes, size_t alignment) {
   void* memory = nullptr;
-  if (fails(bytes)) {
-    ++failures;
-  } else if (alignment == 0) {
-    memory = std::malloc(bytes > 0 ? bytes : 1);
-  } else {
-    memory = std::aligned_alloc(alignment, (bytes + alignment) / alignment * alignment);
+  if (!fails(bytes)) {
+    memory = alignment == 0
+                 ? std::malloc(bytes > 0 ? bytes : 1)
+                 : std::aligned_alloc(alignment, (bytes + alignment) / alignment * alignment);
   }
   if (memory == nullptr) throw std::bad_alloc();
   return memory;
@@ -39,7 +39,15 @@ void* operator new(size_t bytes, std::align_val_t alignment) {
 void* operator new[](size_t bytes, std::align_val_t alignment) {
   return allocate(bytes, static_cast<size_t>(alignment));
 }
+void* operator new(size_t bytes, const std::nothrow_t&) noexcept {
+  return fails(bytes) ? nullptr : std::malloc(bytes > 0 ? bytes : 1);
+}
+void* operator new[](size_t bytes, const std::nothrow_t& tag) noexcept {
+  return operator new(bytes, tag);
+}
 void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, const std::nothrow_t&) noexcept { std::free(memory); }
+void operator delete[](void* memory, const std::nothrow_t&) noexcept { std::free(memory); }
 void operator delete[](void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 void operator delete[](void* memory, size_t) noexcept { std::free(memory); }
