@@ -3,6 +3,8 @@
 
     python3 tools/measure_streams.py build/release/flashmoe MODEL --memory 8GiB [--streams 4 16]
 
+A model by `flashmoe synth` needs a tokenizer first: put any tokenizer.json with at least --ids tokens into its folder.
+
 Prompts are random token ids, each another; answers are greedy, of equal length, and streamed. Prints
 for each number of streams: tokens of answers a second in all, from the first request to the last
 token; the time to the first token, median and most; the speed of one stream while all answer, and the

@@ -22,7 +22,8 @@ namespace flashmoe::server {
 struct ReadingRules {
   // The tokens around the reasoning that an answer may begin with; -1: there is none.
   int32_t think_open = -1, think_close = -1;
-  bool starts_inside = false;                              // the prompt has opened the section
+  // The prompt has opened the section.
+  bool starts_inside = false;
   text::ToolFormat tool_format = text::ToolFormat::kNone;  // kNone: calls are text
   std::vector<text::Tool> tools;
   bool whole_calls = false;  // ToolParser's

@@ -74,7 +74,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         for (const char c : piece.text) (*out += piece.is_reasoning ? 'r' : 'a') += c;
       }
     };
-    // The markers come between the lines' halves.
+    // The first two '|' are where the markers come.
     const size_t open = text.find('|'), close = text.find('|', std::min(open, text.size()) + 1);
     const auto feed = [&](ReasoningSplitter* splitter, size_t piece_bytes, std::string* out) {
       for (size_t at = 0; at < text.size();) {
