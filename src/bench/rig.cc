@@ -4,6 +4,7 @@
 #include <chrono>
 #include <filesystem>
 #include <thread>
+#include <utility>
 
 #include "base/error.h"
 #include "base/memory_info.h"
@@ -64,7 +65,11 @@ engine::MachineLimits mean(const engine::MachineLimits& a, const engine::Machine
           (a.disk_bytes_s + b.disk_bytes_s) / 2};
 }
 
-engine::MachineLimits Span::limits() const { return mean(before, after); }
+engine::MachineLimits Span::limits() const {
+  engine::MachineLimits limits = mean(before, after);
+  if (amid_memory_bytes_s > 0) limits.memory_bytes_s = amid_memory_bytes_s;
+  return limits;
+}
 
 void LimitMeter::add_disk(const Engine::Parts& parts) {
   if (engine::typical_expert(parts).bytes > 0) disk_ = std::make_unique<DiskMeter>(parts);
@@ -76,6 +81,17 @@ engine::MachineLimits LimitMeter::measure(bool disk) {
   limits.int8_ops_s = probe_.int8_ops_s();
   if (disk && disk_) limits.disk_bytes_s = disk_->bytes_s();
   return limits;
+}
+
+void LimitMeter::look_at_memory() {
+  looks_ += 1;
+  look_s_ += probe_.memory_pass_s();
+}
+
+double LimitMeter::take_mean_memory_bytes_s() {
+  const double bytes = static_cast<double>(probe_.buffer_bytes()) * std::exchange(looks_, 0);
+  const double seconds = std::exchange(look_s_, 0);
+  return seconds > 0 ? bytes / seconds : 0;
 }
 
 int compute_threads(const EngineOptions& options) {
@@ -111,6 +127,7 @@ Span Rig::begin(int64_t tokens, bool disk) {
   Span span;
   span.tokens = tokens;
   span.before = meter_.measure(disk);
+  meter_.take_mean_memory_bytes_s();
   span.done = engine_->stats();
   span.process_disk_bytes = process_disk_bytes().value_or(span.done.disk_bytes);
   return span;
@@ -121,6 +138,7 @@ void Rig::end(bool disk, Span* span) {
   span->process_disk_bytes =
       process_disk_bytes().value_or(now.disk_bytes) - span->process_disk_bytes;
   span->done = now - span->done;
+  span->amid_memory_bytes_s = meter_.take_mean_memory_bytes_s();
   span->after = meter_.measure(disk);
 }
 
@@ -159,7 +177,8 @@ double Rig::decode(int64_t tokens) {
   sampling.seed = random_;
   engine::Sampler sampler(sampling);
   std::vector<float> logits;
-  double seconds = 0;
+  constexpr double kLookEvery = 0.05;  // seconds
+  double seconds = 0, looked = 0;
   timeline_.assign(session_->tokens().begin(), session_->tokens().end());
   for (int64_t i = 0; i < tokens; ++i) {
     if (timeline_.empty()) {
@@ -171,6 +190,9 @@ double Rig::decode(int64_t tokens) {
     const Clock::time_point start = Clock::now();
     session_->sync(timeline_, options_.stop);
     seconds += std::chrono::duration<double>(Clock::now() - start).count();
+    if (seconds - looked < kLookEvery) continue;
+    looked = seconds;
+    meter_.look_at_memory();
   }
   random_ += 1;
   return seconds;
@@ -214,6 +236,9 @@ Json span_figures(const Span& span) {
                       {"expert_read", span.done.expert_read_s},
                       {"expert_compute", span.done.expert_compute_s}};
   json["memory_gb_s"] = {before.memory_bytes_s / 1e9, after.memory_bytes_s / 1e9};
+  if (span.amid_memory_bytes_s > 0) {
+    json["memory_amid_gb_s"] = span.amid_memory_bytes_s / 1e9;
+  }
   json["int8_gops_s"] = {before.int8_ops_s / 1e9, after.int8_ops_s / 1e9};
   if (before.disk_bytes_s > 0) {
     json["disk_gb_s"] = {before.disk_bytes_s / 1e9, after.disk_bytes_s / 1e9};

@@ -50,6 +50,9 @@ class LimitMeter {
   void add_disk(const Engine::Parts& parts);  // if the model has experts
 
   engine::MachineLimits measure(bool disk);
+  // One short look at the memory, for who asks again and again amid his work, and takes the mean.
+  void look_at_memory();
+  double take_mean_memory_bytes_s();  // of all looks since the last call; 0: there was none
   int threads() const { return pool_.threads(); }
   const DiskMeter* disk() const { return disk_.get(); }
 
@@ -57,6 +60,8 @@ class LimitMeter {
   ThreadPool pool_;
   limits::MachineProbe probe_;
   std::unique_ptr<DiskMeter> disk_;
+  int looks_ = 0;
+  double look_s_ = 0;
 };
 
 // What an engine did in some time.
@@ -66,12 +71,15 @@ struct Span {
   EngineStats done;
   uint64_t process_disk_bytes = 0;  // the system's count, else the engine's
   engine::MachineLimits before, after;
+  double amid_memory_bytes_s = 0;  // the mean of looks amid the work; 0: there was none
 
   double per_token(double amount) const { return amount / static_cast<double>(tokens); }
   double tok_s() const { return static_cast<double>(tokens) / seconds; }
   uint64_t expert_bytes() const { return done.expert_hit_bytes + done.expert_miss_bytes; }
   double hit_rate() const;
-  engine::MachineLimits limits() const;  // the mean of both
+  // The mean of before and after; memory's is the mean amid the work, where there is one: machines
+  // that are shared change within milliseconds, and what they take away slows both alike.
+  engine::MachineLimits limits() const;
 };
 
 class Rig {
@@ -104,6 +112,7 @@ class Rig {
   // Makes all experts resident that fit, by steps that pick them evenly; leaves the session empty.
   void fill_cache();
   // Lets `tokens` more tokens follow, one step each, and returns the seconds that the steps took.
+  // Looks at the memory from time to time.
   double decode(int64_t tokens);
 
   Report report(const std::string& name) const;  // with the setting filled in

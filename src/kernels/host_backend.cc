@@ -134,24 +134,18 @@ void HostBackend::delta_net(const DeltaNetShape& shape, const DeltaNetWeights& w
   // Two stages a segment: its convolution, by rows and pieces of channels, and its heads.
   constexpr int64_t kPiece = 2048;
   const int64_t channels = shape.channels(), pieces = (channels + kPiece - 1) / kPiece;
+  const int count = static_cast<int>(segments.size());
   tasks_.clear();
-  for (const DeltaNetSegment& segment : segments) {
-    const int convolution = tasks_.add_stage();
-    for (int64_t i = 0; i < segment.rows * pieces; ++i) tasks_.add(convolution, i, i + 1);
-  }
-  for (int s = 0; s < static_cast<int>(segments.size()); ++s) {
-    const int heads = tasks_.add_stage(s);
-    for (int head = 0; head < shape.value_heads; ++head) tasks_.add(heads, head, head + 1);
-  }
-  tasks_.run(pool_, [&](int stage, int64_t begin, int64_t) noexcept {
-    const int count = static_cast<int>(segments.size());
+  for (const DeltaNetSegment& segment : segments) tasks_.add(segment.rows * pieces, 1);
+  for (int s = 0; s < count; ++s) tasks_.add(shape.value_heads, 1, s);
+  tasks_.run(pool_, [&](int stage, int64_t i, int64_t) noexcept {
     const DeltaNetSegment& segment = segments[stage % count];
     if (stage < count) {
-      const int64_t channel = begin % pieces * kPiece;
-      ops_.convolve(shape, weights.conv, input.qkv, segment, begin / pieces, channel,
+      const int64_t channel = i % pieces * kPiece;
+      ops_.convolve(shape, weights.conv, input.qkv, segment, i / pieces, channel,
                     std::min(channels, channel + kPiece), mixed);
     } else {
-      ops_.delta_rule_head(shape, weights, input, mixed, segment, static_cast<int>(begin), out);
+      ops_.delta_rule_head(shape, weights, input, mixed, segment, static_cast<int>(i), out);
     }
   });
 }
@@ -207,16 +201,13 @@ void HostBackend::attend_by_blocks(const AttentionShape& shape, const AttentionI
       static_cast<size_t>(blocks * shape.partial_floats()) * sizeof(float)));
   // For each tile a stage for its blocks; then for each a stage that merges them.
   tasks_.clear();
-  for (int tile = 0; tile < tiles.count; ++tile) {
-    const int stage = tasks_.add_stage();
-    for (int64_t block = 0; block < blocks; ++block) tasks_.add(stage, block, block + 1);
-  }
-  for (int tile = 0; tile < tiles.count; ++tile) tasks_.add(tasks_.add_stage(tile), 0, 1);
-  tasks_.run(pool_, [&](int stage, int64_t begin, int64_t) noexcept {
+  for (int tile = 0; tile < tiles.count; ++tile) tasks_.add(blocks, 1);
+  for (int tile = 0; tile < tiles.count; ++tile) tasks_.add(1, 1, tile);
+  tasks_.run(pool_, [&](int stage, int64_t block, int64_t) noexcept {
     const int tile = stage % tiles.count;
     const int head = tiles.first_head(tile), n = tiles.heads(tile);
     if (stage < tiles.count) {
-      ops_.attend_block(shape, input, segment, 0, head, n, begin, partial);
+      ops_.attend_block(shape, input, segment, 0, head, n, block, partial);
     } else {
       ops_.merge_blocks(shape, input, segment, 0, head, n, partial, out);
     }

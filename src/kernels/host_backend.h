@@ -75,46 +75,44 @@ class HostBackend : public Backend {
   struct Load {            // operand row i = row i of x, or row rows[i] if they are given
     const Matrix* weight;  // whose order of inputs it takes
     const float* x;
-    int64_t x_stride;
-    const int32_t* rows;
     const Operand* operand;
+    const int32_t* rows = nullptr;
+    float* gate = nullptr;  // if given, row i is gate = silu(gate) * x
   };
-  struct Product {  // y[i * y_stride + r] = operand row i · weight row r
+  struct Product {  // y [operand->rows, weight.rows] = operand · weightᵀ
     Matrix weight;
     const Operand* operand;
     float* y;
-    int64_t y_stride;
   };
-  struct GatedProduct {  // gate.y = silu(gate.y) * up.y
-    Product gate, up;
+  struct TwoProducts {  // the blocks of the one, then those of the other
+    Product first, second;
   };
-  using Stage = std::variant<Load, Product, GatedProduct>;
+  using Stage = std::variant<Load, Product, TwoProducts>;
 
   // Rows of cheap operations are handed to threads in runs of about this many floats.
   static constexpr int64_t kFloatsPerTask = 16384;
   static int64_t rows_per_task(int64_t width) {
     return std::max<int64_t>(1, kFloatsPerTask / width);
   }
-  // Of a weight row: its weights, counted again for every 8 input rows.
-  static int64_t work_of_row(const Operand& operand);
-  static constexpr int64_t kLeastWork = 64 * 1024;  // of a task
-  void begin_region(int64_t work);                  // of all its products
-  // Appends a stage; returns its number in the region.
-  int add(const Load& load, int after = host::StagedTasks::kNothing);
-  int add(const Product& product, int after);
-  int add(const GatedProduct& product, int after);
-  void add_block_tasks(int stage, int64_t rows, int64_t row_work);
+  static int64_t blocks_of(const Product& product);
+  int64_t blocks_per_task(const Product& product, int64_t blocks, int owner) const;
+  // Puts a region of products together. Returns the stage's number in it.
+  void clear_region();
+  int add(const Load& load, int after = host::StagedTasks::kNothing,
+          int owner = host::StagedTasks::kEveryone);
+  int add(const Product& product, int after, int owner = host::StagedTasks::kEveryone);
+  int add(const TwoProducts& two, int after, int owner);
   void run_region();
 
   void run_stage(const Load& load, int64_t begin, int64_t end) const noexcept;
   void run_stage(const Product& product, int64_t begin, int64_t end) const noexcept;
-  void run_stage(const GatedProduct& product, int64_t begin, int64_t end) const noexcept;
+  void run_stage(const TwoProducts& two, int64_t begin, int64_t end) const noexcept;
   struct Network {  // one job of a feed_forward call
     Operand gate, up, down;
-    float *gate_y, *up_y;                         // [rows, down.cols]
-    bool own_order = false;                       // of gate's inputs and of up's
-    bool shares_input = false;                    // with the job before
-    int loaded = 0, gated = 0, inner_loaded = 0;  // stages
+    float *gate_y, *up_y;            // [rows, down.cols]
+    bool own_order = false;          // of gate's inputs and of up's
+    bool shares_input = false;       // with the job before
+    int loaded = 0, multiplied = 0;  // stages: its input; gate and up
   };
   Precision input_precision(const FeedForward& network) const;
   void plan_networks(int64_t hidden, std::span<const FeedForwardJob> jobs);
@@ -137,7 +135,6 @@ class HostBackend : public Backend {
   const host::RowOps& ops_;
   host::StagedTasks tasks_;
   std::vector<Stage> stages_;
-  int64_t work_left_ = 0, task_work_ = 0;  // while a region is put together
   std::vector<Operand> operands_;
   std::vector<Network> networks_;
   Scratch operand_scratch_, hidden_scratch_, conv_scratch_, partial_scratch_;

@@ -1,5 +1,6 @@
 // Products with weight matrices, and the feed-forward networks made of them: each a parallel region
-// of stages (host/staged_tasks.h), so that threads meet once, at its end.
+// of stages (host/staged_tasks.h), so that threads meet once, at its end. Threads read weights in
+// runs as long as possible.
 #include <algorithm>
 #include <vector>
 
@@ -12,54 +13,44 @@ namespace flashmoe::kernels {
 using host::order_of;
 using host::without_order;
 
-// A task streams one piece of memory, and each piece costs a start; but threads must come out even,
-// so the last tasks of a region become smaller and smaller.
-void HostBackend::begin_region(int64_t work) {
-  constexpr int64_t kTasksPerThread = 8, kMostWork = 1024 * 1024;
+namespace {
+constexpr int kNothing = host::StagedTasks::kNothing, kEveryone = host::StagedTasks::kEveryone;
+}  // namespace
+
+// A task is a quarter of a thread's run, so that others can help at its end, but neither so small
+// that beginning it counts nor longer than need be.
+int64_t HostBackend::blocks_per_task(const Product& product, int64_t blocks, int owner) const {
+  constexpr int64_t kLeast = 64 * 1024, kMost = 1024 * 1024;  // weights, again for every 8 rows
+  const int64_t block_work =
+      kRowBlock * product.weight.cols * std::max<int64_t>(1, product.operand->rows / 8);
+  const int64_t run = blocks * block_work / (owner == kEveryone ? pool_.threads() : 1);
+  return std::max<int64_t>(1, std::clamp(run / 4, kLeast, kMost) / block_work);
+}
+
+int64_t HostBackend::blocks_of(const Product& product) {
+  return (product.weight.rows + kRowBlock - 1) / kRowBlock;
+}
+
+void HostBackend::clear_region() {
   tasks_.clear();
   stages_.clear();
-  work_left_ = work;
-  task_work_ = std::clamp(work / (pool_.threads() * kTasksPerThread), kLeastWork, kMostWork);
 }
 
-int64_t HostBackend::work_of_row(const Operand& operand) {
-  return operand.cols * std::max<int64_t>(1, operand.rows / 8);
-}
-
-void HostBackend::add_block_tasks(int stage, int64_t rows, int64_t row_work) {
-  const int64_t blocks = (rows + kRowBlock - 1) / kRowBlock, block_work = kRowBlock * row_work;
-  for (int64_t begin = 0; begin < blocks;) {
-    const int64_t even = work_left_ / (2 * pool_.threads());
-    const int64_t work = std::max(kLeastWork, std::min(task_work_, even));
-    const int64_t end = std::min(blocks, begin + std::max<int64_t>(1, work / block_work));
-    tasks_.add(stage, begin, end);
-    work_left_ -= (end - begin) * block_work;
-    begin = end;
-  }
-}
-
-int HostBackend::add(const Load& load, int after) {
-  const int stage = tasks_.add_stage(after);
+int HostBackend::add(const Load& load, int after, int owner) {
   stages_.emplace_back(load);
-  const int64_t step = rows_per_task(load.operand->cols);
-  for (int64_t begin = 0; begin < load.operand->rows; begin += step) {
-    tasks_.add(stage, begin, std::min(load.operand->rows, begin + step));
-  }
-  return stage;
+  return tasks_.add(load.operand->rows, rows_per_task(load.operand->cols), after, owner);
 }
 
-int HostBackend::add(const Product& product, int after) {
-  const int stage = tasks_.add_stage(after);
+int HostBackend::add(const Product& product, int after, int owner) {
   stages_.emplace_back(product);
-  add_block_tasks(stage, product.weight.rows, work_of_row(*product.operand));
-  return stage;
+  const int64_t blocks = blocks_of(product);
+  return tasks_.add(blocks, blocks_per_task(product, blocks, owner), after, owner);
 }
 
-int HostBackend::add(const GatedProduct& product, int after) {
-  const int stage = tasks_.add_stage(after);
-  stages_.emplace_back(product);
-  add_block_tasks(stage, product.gate.weight.rows, 2 * work_of_row(*product.gate.operand));
-  return stage;
+int HostBackend::add(const TwoProducts& two, int after, int owner) {
+  stages_.emplace_back(two);
+  const int64_t blocks = blocks_of(two.first) + blocks_of(two.second);
+  return tasks_.add(blocks, blocks_per_task(two.first, blocks, owner), after, owner);
 }
 
 void HostBackend::run_region() {
@@ -72,23 +63,23 @@ void HostBackend::run_stage(const Load& load, int64_t begin, int64_t end) const 
   const Operand& operand = *load.operand;
   for (int64_t i = begin; i < end; ++i) {
     const int64_t row = load.rows == nullptr ? i : load.rows[i];
-    load_input(*load.weight, load.x + row * load.x_stride, i, operand);
+    if (load.gate != nullptr) {
+      ops_.silu_multiply(load.gate + i * operand.cols, load.x + i * operand.cols, operand.cols);
+      load_input(*load.weight, load.gate + i * operand.cols, i, operand);
+    } else {
+      load_input(*load.weight, load.x + row * operand.cols, i, operand);
+    }
   }
 }
 
 void HostBackend::run_stage(const Product& p, int64_t begin, int64_t end) const noexcept {
-  multiply(p.weight, *p.operand, begin, end, p.y, p.y_stride);
+  multiply(p.weight, *p.operand, begin, end, p.y, p.weight.rows);
 }
 
-void HostBackend::run_stage(const GatedProduct& p, int64_t begin, int64_t end) const noexcept {
-  run_stage(p.gate, begin, end);
-  run_stage(p.up, begin, end);
-  const int64_t first = begin * kRowBlock;
-  const int64_t n = std::min(p.gate.weight.rows, end * kRowBlock) - first;
-  for (int64_t i = 0; i < p.gate.operand->rows; ++i) {
-    ops_.silu_multiply(p.gate.y + i * p.gate.y_stride + first, p.up.y + i * p.up.y_stride + first,
-                       n);
-  }
+void HostBackend::run_stage(const TwoProducts& two, int64_t begin, int64_t end) const noexcept {
+  const int64_t first = blocks_of(two.first);
+  if (begin < first) run_stage(two.first, begin, std::min(end, first));
+  if (end > first) run_stage(two.second, std::max(begin, first) - first, end - first);
 }
 
 void HostBackend::load_input(const Matrix& weight, const float* x, int64_t index,
@@ -113,32 +104,27 @@ void HostBackend::linear(const float* x, int64_t rows, int64_t cols,
       (operand_row_bytes(cols, Precision::kFast) + operand_row_bytes(cols, Precision::kFloat)));
   std::byte* const first_place = place;
   operands_.clear();
-  int64_t work = 0;
   for (Precision precision : kPrecisions) {
     operands_.push_back({rows, cols, precision, place});
     place += static_cast<size_t>(rows) * operand_row_bytes(cols, precision);
   }
-  for (const LinearJob& job : jobs) {
-    CHECK(job.weight.cols == cols);
-    if (!job.weight.format.permuted) work += job.weight.rows * work_of_row(operands_[0]);
-  }
-  begin_region(work);
+  clear_region();
   for (const Operand& operand : operands_) {
-    int loaded = host::StagedTasks::kNothing;
+    int loaded = kNothing;
     for (const LinearJob& job : jobs) {
+      CHECK(job.weight.cols == cols);
       if (job.weight.format.permuted || precision_of(job) != operand.precision) continue;
-      if (loaded == host::StagedTasks::kNothing)
-        loaded = add(Load{&job.weight, x, cols, nullptr, &operand});
-      add(Product{job.weight, &operand, job.y, job.weight.rows}, loaded);
+      if (loaded == kNothing) loaded = add(Load{&job.weight, x, &operand});
+      add(Product{job.weight, &operand, job.y}, loaded);
     }
   }
   run_region();
   for (const LinearJob& job : jobs) {
     if (!job.weight.format.permuted) continue;
     operands_[0] = {rows, cols, precision_of(job), first_place};
-    const Product product{without_order(job.weight), &operands_[0], job.y, job.weight.rows};
-    begin_region(job.weight.rows * work_of_row(*product.operand));
-    add(product, add(Load{&job.weight, x, cols, nullptr, &operands_[0]}));
+    clear_region();
+    const int loaded = add(Load{&job.weight, x, &operands_[0]});
+    add(Product{without_order(job.weight), &operands_[0], job.y}, loaded);
     run_region();
   }
 }
@@ -199,45 +185,40 @@ void HostBackend::plan_networks(int64_t hidden, std::span<const FeedForwardJob> 
 void HostBackend::feed_forward(const float* x, int64_t hidden,
                                std::span<const FeedForwardJob> jobs) {
   plan_networks(hidden, jobs);
-  int64_t work = 0;
-  for (const Network& plan : networks_) {
-    work += 2 * plan.down.cols * work_of_row(plan.gate) + hidden * work_of_row(plan.down);
-  }
-  begin_region(work);
-  // What loads the next job's rows comes before a job's products, so that they need not wait.
-  const auto load_input = [&](size_t j) {
+  clear_region();
+  const auto add_gate_and_up = [&](size_t j, int owner) {
+    const FeedForward& network = jobs[j].network;
     Network& plan = networks_[j];
     if (plan.shares_input) {
       plan.loaded = networks_[j - 1].loaded;
-      return;
+    } else {
+      const int32_t* rows = jobs[j].rows.data();
+      plan.loaded = add(Load{&network.gate, x, &plan.gate, rows}, kNothing, owner);
+      if (plan.own_order) {
+        plan.loaded = add(Load{&network.up, x, &plan.up, rows}, plan.loaded, owner);
+      }
     }
-    const int32_t* rows = jobs[j].rows.data();
-    plan.loaded = add(Load{&jobs[j].network.gate, x, hidden, rows, &plan.gate});
-    if (!plan.own_order) return;
-    plan.loaded = add(Load{&jobs[j].network.up, x, hidden, rows, &plan.up}, plan.loaded);
+    plan.multiplied = add(TwoProducts{{without_order(network.gate), &plan.gate, plan.gate_y},
+                                      {without_order(network.up), &plan.up, plan.up_y}},
+                          plan.loaded, owner);
   };
-  const auto load_inner = [&](size_t j) {
-    Network& plan = networks_[j];
-    plan.inner_loaded = add(
-        Load{&jobs[j].network.down, plan.gate_y, plan.down.cols, nullptr, &plan.down}, plan.gated);
-  };
-  load_input(0);
-  for (size_t j = 0; j < jobs.size(); ++j) {
-    if (j + 1 < jobs.size()) load_input(j + 1);
+  const auto add_down = [&](size_t j, int owner) {
     const FeedForward& network = jobs[j].network;
     Network& plan = networks_[j];
-    const int64_t inner = plan.down.cols;
-    plan.gated = add(GatedProduct{{without_order(network.gate), &plan.gate, plan.gate_y, inner},
-                                  {without_order(network.up), &plan.up, plan.up_y, inner}},
-                     plan.loaded);
+    const int loaded = add(Load{&network.down, plan.up_y, &plan.down, nullptr, plan.gate_y},
+                           plan.multiplied, owner);
+    add(Product{without_order(network.down), &plan.down, jobs[j].y}, loaded, owner);
+  };
+  // An expert's matrices lie one after the other, so each thread computes experts of its own; what
+  // cannot be dealt out evenly is done by all, its second half last, when the first is done.
+  const size_t threads = static_cast<size_t>(pool_.threads()), split = jobs.size() % threads;
+  for (size_t j = 0; j < split; ++j) add_gate_and_up(j, kEveryone);
+  for (size_t j = split; j < jobs.size(); ++j) {
+    const int owner = static_cast<int>((j - split) % threads);
+    add_gate_and_up(j, owner);
+    add_down(j, owner);
   }
-  load_inner(0);
-  for (size_t j = 0; j < jobs.size(); ++j) {
-    if (j + 1 < jobs.size()) load_inner(j + 1);
-    const Network& plan = networks_[j];
-    add(Product{without_order(jobs[j].network.down), &plan.down, jobs[j].y, hidden},
-        plan.inner_loaded);
-  }
+  for (size_t j = 0; j < split; ++j) add_down(j, kEveryone);
   run_region();
 }
 

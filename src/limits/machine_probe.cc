@@ -48,17 +48,20 @@ MachineProbe::MachineProbe(ThreadPool& pool, size_t buffer_bytes)
   });
 }
 
-double MachineProbe::memory_bytes_s(double seconds) {
+double MachineProbe::memory_pass_s() {
   std::atomic<uint64_t> sink{0};
-  const double pass_s = median_seconds(seconds, [&] {
-    pool_.run(static_cast<int>(buffer_.bytes() / kTaskBytes), [&](int task) noexcept {
-      sink.fetch_add(
-          loops_.sum(buffer_.data() + static_cast<size_t>(task) * kTaskBytes, kTaskBytes),
-          std::memory_order_relaxed);
-    });
+  const Clock::time_point start = Clock::now();
+  pool_.run(static_cast<int>(buffer_.bytes() / kTaskBytes), [&](int task) noexcept {
+    sink.fetch_add(loops_.sum(buffer_.data() + static_cast<size_t>(task) * kTaskBytes, kTaskBytes),
+                   std::memory_order_relaxed);
   });
+  const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
   CHECK(sink.load() != 0);
-  return static_cast<double>(buffer_.bytes()) / pass_s;
+  return seconds;
+}
+
+double MachineProbe::memory_bytes_s(double seconds) {
+  return static_cast<double>(buffer_.bytes()) / median_seconds(seconds, [&] { memory_pass_s(); });
 }
 
 double MachineProbe::int8_ops_s(double seconds) {

@@ -23,6 +23,8 @@ class MachineProbe {
   // Medians over passes that take about so long together.
   double memory_bytes_s(double seconds = kMemorySeconds);
   double int8_ops_s(double seconds = kInt8Seconds);  // a multiply-add is two
+  // Reads the buffer once; returns the seconds it took.
+  double memory_pass_s();
 
   int threads() const { return pool_.threads(); }
   size_t buffer_bytes() const { return buffer_.bytes(); }

@@ -377,5 +377,44 @@ TEST_F(HostTest, FeedForwardRunsEachNetworkOnItsRows) {
   }
 }
 
+// Networks are divided among threads, which help one another: none may begin what is not ready.
+TEST(FeedForwardTest, ThreadsDoNotShow) {
+  constexpr int64_t kHidden = 512, kInner = 256, kNetworks = 7, kRows = 12;
+  Random random(9);
+  const quant::Format format;  // f32
+  std::vector<float> expected;
+  const std::vector<float> x = random.normal(kRows * kHidden);
+  const std::vector<float> weights = random.normal(3 * kNetworks * kInner * kHidden, 0.1f);
+  for (const int threads : {1, 2, 3, 5}) {
+    ThreadPool pool(threads);
+    CpuBackend backend(pool);
+    std::vector<AlignedBuffer> prepared;
+    const auto make = [&](int64_t rows, int64_t cols) {
+      const float* source = weights.data() + prepared.size() * kInner * kHidden;
+      prepared.emplace_back(backend.prepared_bytes(format, rows, cols));
+      backend.prepare({format, rows, cols, reinterpret_cast<const std::byte*>(source)}, 0, rows,
+                      prepared.back().data());
+      return Matrix{format, rows, cols, prepared.back().data()};
+    };
+    std::vector<std::vector<int32_t>> rows(kNetworks);
+    for (int n = 0; n < kNetworks; ++n) {
+      for (int r = n % 3; r < kRows; r += 1 + n) rows[n].push_back(r);
+    }
+    std::vector<FeedForwardJob> jobs;
+    std::vector<float> y(kNetworks * kRows * kHidden);
+    for (int n = 0; n < kNetworks; ++n) {
+      const FeedForward network{make(kInner, kHidden), make(kInner, kHidden),
+                                make(kHidden, kInner)};
+      jobs.push_back({network, rows[n], y.data() + n * kRows * kHidden});
+    }
+    for (int round = 0; round < (threads == 1 ? 1 : 100); ++round) {
+      std::fill(y.begin(), y.end(), 0.0f);
+      backend.feed_forward(x.data(), kHidden, jobs);
+      if (expected.empty()) expected = y;
+      ASSERT_EQ(y, expected) << threads << " threads";
+    }
+  }
+}
+
 }  // namespace
 }  // namespace flashmoe::kernels
