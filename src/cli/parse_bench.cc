@@ -13,11 +13,11 @@ constexpr const char* kBenchAbout =
     "  flashmoe bench decode MODEL --memory 16GiB --routing synthetic --results results.tsv\n"
     "  flashmoe bench prefill MODEL --tokens 2048\n"
     "  flashmoe bench cache qwen3-next-80b-a3b --routing synthetic --cache 10%,8GiB\n\n"
-    "Limits are measured right before and after each figure, with the same threads. cold: experts\n"
-    "are read from disk for the first time; warm: the cache holds what it can. --context counts\n"
-    "positions before the first token that is measured. Random weights\n"
-    "route evenly, where no cache can do better than its share: --routing synthetic routes as\n"
-    "trained models do.";
+    "Limits are measured right before and after each figure, memory also amid decoding, with the\n"
+    "same threads. cold: experts are read from disk for the first time; warm: the cache\n"
+    "holds what it can. --context counts positions before the first token that is measured. Random\n"
+    "weights route evenly, where no cache can do better than its share: --routing synthetic routes\n"
+    "as trained models do.";
 
 constexpr const char* kGroup = "Benchmark";
 

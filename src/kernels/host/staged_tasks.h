@@ -48,11 +48,12 @@ class StagedTasks {
   };
   // What is left of a thread's part of a stage. A range never comes back once it was changed, as
   // its first units are begun or its last ones are another's: comparing it is enough to change it.
-  struct Range {
+  struct alignas(8) Range {  // so that it is changed in one piece without a lock
     int32_t begin, end;
   };
   struct alignas(64) Run {  // a cache line each
     std::atomic<Range> left;
+    static_assert(std::atomic<Range>::is_always_lock_free);
   };
   struct alignas(64) Countdown {
     std::atomic<int64_t> units;
