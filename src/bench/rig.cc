@@ -127,7 +127,7 @@ Span Rig::begin(int64_t tokens, bool disk) {
   Span span;
   span.tokens = tokens;
   span.before = meter_.measure(disk);
-  meter_.take_mean_memory_bytes_s();
+  meter_.take_mean_memory_bytes_s();  // forgets looks from before
   span.done = engine_->stats();
   span.process_disk_bytes = process_disk_bytes().value_or(span.done.disk_bytes);
   return span;

@@ -14,9 +14,8 @@ constexpr const char* kServeAbout =
     "  curl http://127.0.0.1:8080/v1/chat/completions -d \\\n"
     "    '{\"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}]}'\n\n"
     "OpenAI clients take http://127.0.0.1:8080/v1 as their base URL, Anthropic's the same without\n"
-    "/v1. / is a page to chat on, /openapi.json describes the routes, /stats and flashmoe top "
-    "show\n"
-    "what goes on. Ctrl-C stops the server.";
+    "/v1. / is a page to chat on, /openapi.json describes the routes, /stats and flashmoe top\n"
+    "show what goes on. Ctrl-C stops the server.";
 
 void add_size(CLI::App& app, const std::string& name, uint64_t* bytes, const std::string& help) {
   app.add_option_function<std::string>(
