@@ -24,33 +24,72 @@ namespace {
 
 #include "kernels/cpu/vectors_avx2.inc"
 
+// Codes of 2 and 3 bits come in two places, as they are and times 4, which spares shifts.
+template <int kBits>
+constexpr bool kTwoPlaces = kBits <= 3;
+
 // How many products of a pair, each at most 2 * 127 * (2^bits - 1), fit into 16 bits; within a
 // unit.
 template <int kBits>
-constexpr int kPairs = kBits <= 4   ? kQuads
+constexpr int kPairs = kBits == 4   ? kQuads
                        : kBits == 5 ? 4
                        : kBits == 6 ? 2
                                     : 1;
 
-// sums[i] += codes of the unit from quad kQuad on * x[i]; pairs[i] holds what is still in 16 bits.
-// Codes of 8 bits count as code - 128 here.
-template <int kBits, int kRows, int kQuad = 0>
-inline void dot_unit(const std::byte* unit, const int8_t* const* x, int64_t at, __m256i* pairs,
-                     __m256i* sums) {
-  __m256i codes = quad<kBits, kQuad>(unit);
-  const __m256i offset = _mm256_set1_epi8(-128);
-  const __m256i centred = _mm256_xor_si256(codes, offset);
-  if constexpr (kBits == 8) codes = _mm256_abs_epi8(centred);
+// The codes of a quad; those of odd ones times 4 if kTwoPlaces. Of 8 bits: minus 128.
+template <int kBits, int kQuad>
+inline __m256i placed_quad(const std::byte* unit) {
+  if constexpr (kTwoPlaces<kBits>) {
+    constexpr int kTo = 2 * (kQuad % 2);
+    const __m256i codes = field<2, kQuad % 4, kTo>(load(unit + kQuad / 4 * kVectorBytes));
+    if constexpr (kBits == 2) return codes;
+    return _mm256_or_si256(codes, field<1, kQuad, kTo + 2>(load(unit + 2 * kVectorBytes)));
+  } else {
+    const __m256i codes = quad<kBits, kQuad>(unit);
+    return kBits == 8 ? _mm256_xor_si256(codes, _mm256_set1_epi8(-128)) : codes;
+  }
+}
+
+// What one activation row and some of the halves of a block come to. Sums are in 16 bits as long as
+// they fit; so are those of codes times 4.
+template <int kHalves>
+struct Sums {
+  __m256i all[kHalves], pairs[kHalves], fours[kHalves];
+};
+
+inline void add_pairs(__m256i pairs, __m256i* all) {
+  *all = _mm256_add_epi32(*all, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+
+// Adds codes of the unit from quad kQuad on * x[i] to sums[i].
+template <int kBits, int kRows, int kHalves, int kQuad = 0>
+inline void dot_unit(const std::byte* unit, const int8_t* const* x, int64_t at,
+                     Sums<kHalves>* sums) {
+  __m256i codes[kHalves];
+  for (int h = 0; h < kHalves; ++h) codes[h] = placed_quad<kBits, kQuad>(unit + h * 32);
   for (int i = 0; i < kRows; ++i) {
-    __m256i activations = broadcast4(x[i] + at + 4 * kQuad);
-    if constexpr (kBits == 8) activations = _mm256_sign_epi8(activations, centred);
-    const __m256i products = _mm256_maddubs_epi16(codes, activations);
-    pairs[i] = kQuad % kPairs<kBits> == 0 ? products : _mm256_add_epi16(pairs[i], products);
-    if constexpr ((kQuad + 1) % kPairs<kBits> == 0) {
-      sums[i] = _mm256_add_epi32(sums[i], _mm256_madd_epi16(pairs[i], _mm256_set1_epi16(1)));
+    const __m256i activations = broadcast4(x[i] + at + 4 * kQuad);
+    Sums<kHalves>& s = sums[i];
+    for (int h = 0; h < kHalves; ++h) {
+      const __m256i products = kBits == 8
+                                   ? _mm256_maddubs_epi16(_mm256_abs_epi8(codes[h]),
+                                                          _mm256_sign_epi8(activations, codes[h]))
+                                   : _mm256_maddubs_epi16(codes[h], activations);
+      if constexpr (kTwoPlaces<kBits>) {
+        __m256i& pairs = kQuad % 2 == 0 ? s.pairs[h] : s.fours[h];
+        pairs = kQuad == 1 ? products : _mm256_add_epi16(pairs, products);
+        if constexpr (kQuad + 1 == kQuads) {
+          s.pairs[h] = _mm256_add_epi16(s.pairs[h], _mm256_srai_epi16(s.fours[h], 2));
+        }
+      } else {
+        s.pairs[h] = kQuad % kPairs<kBits> == 0 ? products : _mm256_add_epi16(s.pairs[h], products);
+        if constexpr ((kQuad + 1) % kPairs<kBits> == 0) add_pairs(s.pairs[h], &s.all[h]);
+      }
     }
   }
-  if constexpr (kQuad + 1 < kQuads) dot_unit<kBits, kRows, kQuad + 1>(unit, x, at, pairs, sums);
+  if constexpr (kQuad + 1 < kQuads) {
+    dot_unit<kBits, kRows, kHalves, kQuad + 1>(unit, x, at, sums);
+  }
 }
 
 template <int kBits, int kRows, int kQuad = 0>
@@ -88,7 +127,22 @@ struct Avx2 {
 
   template <int kBits, int kUnits, int kRows>
   static void int8_tile(const Tile& t) noexcept {
-    const AffineShape shape(t.format);
+    // The commonest kind, as in linear_avx512.cc.
+    if (kRows == 1 && t.format.dtype == DType::kBf16 && !t.format.zero_points) {
+      quant::Format format = t.format;
+      format.dtype = DType::kBf16;
+      format.zero_points = false;
+      int8_tile_of<kBits, kUnits, kRows>(t, format);
+    } else {
+      int8_tile_of<kBits, kUnits, kRows>(t, t.format);
+    }
+  }
+
+  // `format` is the tile's.
+  template <int kBits, int kUnits, int kRows>
+  [[gnu::always_inline]] static void int8_tile_of(const Tile& t, const quant::Format& format) {
+    constexpr int kHalves = kRows == 1 ? 2 : 1;  // at once, as registers allow
+    const AffineShape shape(format);
     const size_t half_scales = (shape.biases_at - shape.scales_at) / 2;
     const int8_t* x[kRows];
     const float* x_scales[kRows];
@@ -102,28 +156,43 @@ struct Avx2 {
       acc[i][0] = acc[i][1] = _mm256_setzero_ps();
     }
     const std::byte* group = t.block;
-    for (int64_t begin = 0; begin < t.cols; begin += t.format.group, group += shape.group_bytes) {
-      prefetch(group + shape.scales_at + kAhead);
+    const int pieces = format.group / static_cast<int>(kUnits * kUnit);
+    for (int64_t at = 0; at < t.cols; group += shape.group_bytes) {
       const std::byte* piece = group;
-      for (int64_t at = begin; at < begin + t.format.group; at += kUnits * kUnit) {
-        prefetch(piece + kAhead, kUnits * kBits);
-        for (int h = 0; h < 2; ++h) {
-          __m256i pairs[kRows], sums[kRows];
-          for (int i = 0; i < kRows; ++i) sums[i] = _mm256_setzero_si256();
-          for (int u = 0; u < kUnits; ++u) {
-            dot_unit<kBits, kRows>(piece + u * kBits * kVectorBytes + h * 32, x, at + u * kUnit,
-                                   pairs, sums);
-          }
-          const __m256 scale = widen8(t.format.dtype, group + shape.scales_at + h * half_scales);
-          const __m256 bias = bias8(t.format, scale, group + shape.biases_at + h * half_scales);
+      for (int p = 0; p < pieces; ++p, at += kUnits * kUnit) {
+        for (int half = 0; half < 2; half += kHalves) {
+          Sums<kHalves> sums[kRows];
           for (int i = 0; i < kRows; ++i) {
-            const __m256 x_sum = _mm256_set1_ps(x_sums[i][at / (kUnits * kUnit)]);
-            const __m256 x_scale = _mm256_set1_ps(x_scales[i][at / quant::kBlock]);
-            __m256 product = _mm256_cvtepi32_ps(sums[i]);
-            // Whole numbers below 2^24: exact.
-            if (kBits == 8) product = _mm256_fmadd_ps(_mm256_set1_ps(128), x_sum, product);
-            const __m256 value = _mm256_fmadd_ps(scale, product, _mm256_mul_ps(bias, x_sum));
-            acc[i][h] = _mm256_fmadd_ps(x_scale, value, acc[i][h]);
+            for (int h = 0; h < kHalves; ++h) {
+              sums[i].all[h] = sums[i].pairs[h] = _mm256_setzero_si256();
+            }
+          }
+          for (int u = 0; u < kUnits; ++u) {
+            dot_unit<kBits, kRows>(piece + u * kBits * kVectorBytes + half * 32, x, at + u * kUnit,
+                                   sums);
+          }
+          // As in linear_avx512.cc: only now.
+          const std::byte* after = group;
+          asm("" : "+r"(after) : "x"(sums[0].pairs[0]));
+          if (half == 0) {
+            prefetch(after + p * kUnits * kBits * kVectorBytes + kNextGroup, kUnits * kBits);
+            if (p + 1 == pieces) prefetch(after + shape.scales_at + kNextGroup);
+          }
+          for (int h = 0; h < kHalves; ++h) {
+            const size_t place = (half + h) * half_scales;
+            const __m256 scale = widen8(format.dtype, after + shape.scales_at + place);
+            const __m256 bias = bias8(format, scale, after + shape.biases_at + place);
+            for (int i = 0; i < kRows; ++i) {
+              if constexpr (kTwoPlaces<kBits>) add_pairs(sums[i].pairs[h], &sums[i].all[h]);
+              const __m256 x_sum = _mm256_set1_ps(x_sums[i][at / (kUnits * kUnit)]);
+              const __m256 x_scale = _mm256_set1_ps(x_scales[i][at / quant::kBlock]);
+              __m256 product = _mm256_cvtepi32_ps(sums[i].all[h]);
+              // Whole numbers below 2^24: exact.
+              if (kBits == 8) product = _mm256_fmadd_ps(_mm256_set1_ps(128), x_sum, product);
+              const __m256 value = _mm256_fmadd_ps(scale, product, _mm256_mul_ps(bias, x_sum));
+              __m256& sum = acc[i][half + h];
+              sum = _mm256_fmadd_ps(x_scale, value, sum);
+            }
           }
         }
         piece += kUnits * kBits * kVectorBytes;

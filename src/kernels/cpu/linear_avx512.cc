@@ -36,9 +36,6 @@ constexpr int kChains = kRows == 1   ? 4
                         : kRows == 2 ? 2
                                      : 1;
 
-// How far ahead a piece's codes are asked for, all at once: a group of 64 inputs at 4 bits.
-constexpr int kNextGroup = 576;  // bytes
-
 // sums[c][i] += codes of the unit from quad kQuad on * x[i], each quad in one of the chains c.
 template <int kBits, int kRows, int kQuad = 0>
 inline void dot_unit(const std::byte* unit, const int8_t* const* x, int64_t at,

@@ -7,6 +7,7 @@
 #include <immintrin.h>
 
 #include <cstddef>
+#include <utility>
 
 #include "base/half.h"
 #include "kernels/host/row_ops.h"
@@ -38,6 +39,8 @@ inline void stream16(const std::byte* from, float* to) {
   _mm256_stream_ps(to + 8, _mm256_loadu_ps(reinterpret_cast<const float*>(from) + 8));
 }
 inline void stream_fence() { _mm_sfence(); }
+
+constexpr int kRegisterFloats = 8;
 
 }  // namespace
 }  // namespace flashmoe::kernels::host

@@ -7,6 +7,7 @@
 #include <immintrin.h>
 
 #include <cstddef>
+#include <utility>
 
 #include "base/half.h"
 #include "kernels/host/row_ops.h"
@@ -39,6 +40,8 @@ inline void stream16(const std::byte* from, float* to) {
   _mm512_stream_ps(to, _mm512_loadu_ps(from));
 }
 inline void stream_fence() { _mm_sfence(); }
+
+constexpr int kRegisterFloats = 16;
 
 }  // namespace
 }  // namespace flashmoe::kernels::host

@@ -3,6 +3,7 @@
 #include <arm_neon.h>
 
 #include <cstddef>
+#include <utility>
 
 #include "base/half.h"
 #include "kernels/host/row_ops.h"
@@ -28,6 +29,8 @@ inline void stream16(const std::byte* from, float* to) {
   __builtin_memcpy(to, from, 16 * sizeof(float));
 }
 inline void stream_fence() {}
+
+constexpr int kRegisterFloats = 4;
 
 }  // namespace
 }  // namespace flashmoe::kernels::host

@@ -1,6 +1,7 @@
 #include "kernels/host/row_ops.h"
 
 #include <cstddef>
+#include <utility>
 
 #include "base/half.h"
 #include "quant/decode.h"
@@ -18,6 +19,8 @@ inline void stream16(const std::byte* from, float* to) {
   __builtin_memcpy(to, from, 16 * sizeof(float));
 }
 inline void stream_fence() {}
+
+constexpr int kRegisterFloats = 4;
 
 }  // namespace
 }  // namespace flashmoe::kernels::host
