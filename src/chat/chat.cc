@@ -157,12 +157,11 @@ Json Chat::request_body() const {
   body["messages"] = conversation_.messages;
   body["stream"] = true;
   body["stream_options"] = {{"include_usage", true}};
-  if (parts_.settings.reasoning) {
-    body["chat_template_kwargs"] = {{"enable_thinking", *parts_.settings.reasoning}};
+  const text::Thinking& reasoning = parts_.settings.reasoning;
+  if (reasoning.enabled) {
+    body["chat_template_kwargs"] = {{"enable_thinking", *reasoning.enabled}};
   }
-  if (parts_.settings.reasoning_budget) {
-    body["thinking_budget"] = *parts_.settings.reasoning_budget;
-  }
+  if (reasoning.budget >= 0) body["thinking_budget"] = reasoning.budget;
   if (!parts_.tools.empty()) body["tools"] = parts_.tools.declarations();
   return body;
 }

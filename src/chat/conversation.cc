@@ -41,8 +41,12 @@ Conversation read_file(const std::string& path) {
     throw_error(ErrorCode::kCorrupt, "{}: larger than any conversation", path);
   }
   std::ifstream file(path);
-  if (!file) throw_error(ErrorCode::kNotFound, "{}: there is no such conversation", path);
+  if (!file || !fs::is_regular_file(path, error)) {
+    throw_error(ErrorCode::kNotFound,
+                "{}: there is no such conversation; flashmoe chat --sessions lists them", path);
+  }
   Conversation conversation;
+  bool empty = true;
   std::string line;
   for (int number = 1; std::getline(file, line); ++number) {
     Json json = parse_line(line, path, number);
@@ -57,7 +61,9 @@ Conversation read_file(const std::string& path) {
     } else {
       conversation.messages.push_back(std::move(json));
     }
+    empty = false;
   }
+  if (empty) throw_error(ErrorCode::kCorrupt, "{}: this file is empty", path);
   return conversation;
 }
 
@@ -117,16 +123,27 @@ void ConversationStore::save(Conversation* conversation) const {
 }
 
 Conversation ConversationStore::load(const std::string& name) const {
-  const bool is_name = name.find('/') == std::string::npos;
-  const bool is_kept = is_name && fs::exists(path_of(name));
-  if (is_name && !is_kept && !fs::is_regular_file(name)) {
-    throw_error(ErrorCode::kNotFound,
-                "there is no conversation '{}' in {}; flashmoe chat --sessions lists them", name,
-                folder_);
+  std::string path = name;
+  if (name.find('/') == std::string::npos) {
+    const auto is_file = [](const std::string& file) {
+      std::error_code none;
+      return fs::is_regular_file(file, none);
+    };
+    // The id of one that is kept, a file that stands here, or the file that one is kept in.
+    const std::string candidates[] = {path_of(name), name, folder_ + "/" + name};
+    const auto found = std::ranges::find_if(candidates, is_file);
+    if (found == std::end(candidates)) {
+      throw_error(ErrorCode::kNotFound,
+                  "there is no conversation '{}' in {}; flashmoe chat --sessions lists them", name,
+                  folder_);
+    }
+    path = *found;
   }
-  Conversation conversation = read_file(is_kept ? path_of(name) : name);
+  Conversation conversation = read_file(path);
   // One from elsewhere gets an id, and a file, of its own.
-  if (is_kept) conversation.id = name;
+  const std::string id = fs::path(path).stem().string();
+  std::error_code other;
+  if (fs::equivalent(path, path_of(id), other)) conversation.id = id;
   return conversation;
 }
 

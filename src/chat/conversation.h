@@ -34,7 +34,8 @@ class ConversationStore {
   const std::string& folder() const { return folder_; }
   // Writes the whole conversation, under a new id (the date and time) if it has none. Throws Error.
   void save(Conversation* conversation) const;
-  // By id, or by the path of a file. Throws Error kNotFound, kCorrupt with file and line.
+  // By id, by the name of the file that it is kept in, or by the path of any file; one that is not
+  // kept here has no id. Throws Error kNotFound, kCorrupt with file and line.
   Conversation load(const std::string& name) const;
 
   struct Entry {

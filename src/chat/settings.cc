@@ -18,7 +18,6 @@ struct Number {
   const char* help;
 };
 
-constexpr int64_t kMostReasoning = 1'000'000'000;
 constexpr double kMany = 9007199254740992.0;  // 2^53: whole in JSON everywhere
 constexpr Number kNumbers[] = {
     {"temperature", 0, 10, false, "0: always the most probable token"},
@@ -44,6 +43,12 @@ const char* show_think_name(ShowThink show) {
   return "show";
 }
 
+std::string reasoning_text(const text::Thinking& reasoning) {
+  if (!reasoning.enabled) return "default";
+  if (!*reasoning.enabled) return "off";
+  return reasoning.budget < 0 ? "on" : std::to_string(reasoning.budget);
+}
+
 }  // namespace
 
 ShowThink parse_show_think(const std::string& text) {
@@ -53,38 +58,13 @@ ShowThink parse_show_think(const std::string& text) {
   throw_error(ErrorCode::kUsage, "reasoning can be shown as hide, dim or show, not '{}'", text);
 }
 
-void Settings::set_reasoning(const std::string& value) {
-  reasoning_budget.reset();
-  if (value == "default") {
-    reasoning.reset();
-  } else if (value == "on" || value == "off") {
-    reasoning = value == "on";
-  } else {
-    int64_t budget = -1;
-    const auto [rest, error] = std::from_chars(value.data(), value.data() + value.size(), budget);
-    if (error != std::errc() || rest != value.data() + value.size() || budget < 0 ||
-        budget > kMostReasoning) {
-      throw_error(ErrorCode::kUsage,
-                  "reasoning is on, off, default or a budget of up to {} tokens, not '{}'",
-                  kMostReasoning, value);
-    }
-    reasoning = budget > 0;
-    reasoning_budget = budget;
-  }
-}
-
-std::string Settings::reasoning_text() const {
-  if (reasoning_budget) return std::to_string(*reasoning_budget);
-  return !reasoning ? "default" : *reasoning ? "on" : "off";
-}
-
 void Settings::set(const std::string& name, const std::string& value) {
   if (name == "show-think") {
     show_think = value == "default" ? ShowThink::kHide : parse_show_think(value);
     return;
   }
   if (name == "reasoning") {
-    set_reasoning(value);
+    reasoning = value == "default" ? text::Thinking() : text::parse_thinking(value, name);
     return;
   }
   for (const Number& number : kNumbers) {
@@ -119,7 +99,7 @@ std::string Settings::list() const {
     add(number.name, request.contains(number.name) ? request[number.name].dump() : "default",
         number.help);
   }
-  add("reasoning", reasoning_text(),
+  add("reasoning", reasoning_text(reasoning),
       "whether the model reasons before it answers: on, off, or at most so many tokens");
   add("show-think", show_think_name(show_think), "how reasoning is shown: hide, dim or show");
   return text;

@@ -166,7 +166,7 @@ struct ChatOptions {
   bool list_sessions = false;
   std::optional<std::string> system;  // text or @FILE
   std::string show_think;             // "", "hide", "dim" or "show"
-  std::string think;                  // "", "on" or "off"
+  std::string think;                  // "", "on", "off" or a number of tokens
   bool shell = false;
   std::string tools;                                           // path; empty: none
   std::map<std::string, std::optional<std::string>> settings;  // chat::Settings by name

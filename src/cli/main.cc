@@ -49,7 +49,7 @@ void add_run(CLI::App& app, RunOptions* o) {
   app.add_option("-f,--file", o->file, "Read the prompt from a file (- for standard input)");
   app.add_option("--system", o->system, "System message, or @FILE");
   app.add_option("--think", o->think,
-                 "Reasoning before the answer: on, off, or a budget of N tokens")
+                 "Reasoning before the answer: on, off (as is 0), or a budget of N tokens")
       ->type_name("on|off|N");
   app.add_option("--json-schema", o->json_schema,
                  "Hold the answer to a JSON schema: always whole and valid, or refused")

@@ -23,7 +23,8 @@ CLI::App* add_chat(CLI::App& parent, ChatOptions* o) {
   app.add_option("--system", o->system, "System message, or @FILE");
   app.add_flag("--show-think{dim}", o->show_think,
                "How reasoning is shown: --show-think=hide (the default), dim or show; alone: dim");
-  app.add_option("--think", o->think, "Reasoning before answers: on, off, or a budget of N tokens")
+  app.add_option("--think", o->think,
+                 "Reasoning before answers: on, off (as is 0), or a budget of N tokens")
       ->type_name("on|off|N");
   app.add_flag("--shell", o->shell, "Let the model ask to run commands; you allow each of them");
   app.add_option("--tools", o->tools, "JSON file of commands that the model may call as tools")

@@ -20,6 +20,7 @@
 #include "engine/generate.h"
 #include "engine/text_model.h"
 #include "text/stream_decoder.h"
+#include "text/thinking.h"
 
 namespace flashmoe::cli {
 
@@ -100,24 +101,8 @@ engine::SamplingOptions sampling_options(const RunOptions& o, engine::SamplingOp
   return s;
 }
 
-// "on" and "off" set the template's switch; a number also limits the reasoning.
-struct Thinking {
-  std::optional<bool> enable;
-  int64_t budget = -1;
-};
-
-Thinking parse_thinking(const std::string& text) {
-  if (text.empty()) return {};
-  if (text == "on") return {true, -1};
-  if (text == "off") return {false, 0};
-  if (text.size() > 9 || text.find_first_not_of("0123456789") != std::string::npos) {
-    throw_error(ErrorCode::kUsage, "--think takes on, off or a number of tokens, not '{}'", text);
-  }
-  return {true, std::stoll(text)};
-}
-
 std::vector<int32_t> encode_prompt(const RunOptions& o, const engine::TextModel& text,
-                                   const std::string& prompt, const Thinking& thinking) {
+                                   const std::string& prompt, const text::Thinking& thinking) {
   if (o.raw) return text.encode_text(prompt, o.parse_special);
   Json variables;
   variables["messages"] = Json::array();
@@ -128,16 +113,17 @@ std::vector<int32_t> encode_prompt(const RunOptions& o, const engine::TextModel&
     variables["messages"].push_back({{"role", "system"}, {"content", system}});
   }
   variables["messages"].push_back({{"role", "user"}, {"content", prompt}});
-  if (thinking.enable) variables["enable_thinking"] = *thinking.enable;
+  if (thinking.enabled) variables["enable_thinking"] = *thinking.enabled;
   return text.encode_chat(variables);
 }
 
 }  // namespace
 
 int run(const RunOptions& o) {
-  const Thinking thinking = parse_thinking(o.think);
+  const text::Thinking thinking =
+      o.think.empty() ? text::Thinking() : text::parse_thinking(o.think, "--think");
   const Request request = find_request(o);
-  if (o.raw && (o.system || thinking.enable)) {
+  if (o.raw && (o.system || thinking.enabled)) {
     throw Error(ErrorCode::kUsage,
                 "--raw uses no chat template, so --system and --think do nothing");
   }

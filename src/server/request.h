@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "server/json_fields.h"
+#include "text/thinking.h"
 
 namespace flashmoe::server {
 
@@ -36,10 +37,7 @@ struct AnswerFormat {
   std::string grammar;  // kGrammar
 };
 
-struct Thinking {
-  std::optional<bool> enabled;  // absent: as the template has it
-  int64_t budget = -1;          // tokens; -1: no limit
-};
+using text::Thinking;
 
 // A conversation in the terms of chat templates: messages have role, content (a string) and perhaps
 // reasoning_content, tool_calls [{id, type, function: {name, arguments}}], tool_call_id. Arguments

@@ -62,20 +62,37 @@ TEST_F(ConversationTest, EachHasAFileOfItsOwn) {
   EXPECT_EQ(entries[0].title, "Two lines, ünïcode");
 }
 
+TEST_F(ConversationTest, IsFoundByIdAndByFile) {
+  Conversation conversation = example();
+  store_.save(&conversation);
+  const std::string file = conversation.id + ".jsonl";
+  for (const std::string& name : {conversation.id, file, store_.folder() + "/" + file,
+                                  store_.folder() + "/../sessions/" + file}) {
+    const Conversation loaded = store_.load(name);
+    EXPECT_EQ(loaded.id, conversation.id) << name;
+    EXPECT_EQ(loaded.messages.size(), conversation.messages.size());
+  }
+}
+
 TEST_F(ConversationTest, OneFromElsewhereGetsAFileOfItsOwn) {
   Conversation conversation = example();
   store_.save(&conversation);
-  Conversation copy = store_.load(store_.folder() + "/" + conversation.id + ".jsonl");
+  const std::string kept = store_.folder() + "/" + conversation.id + ".jsonl";
+  const std::string name = conversation.id + ".jsonl";
+  std::filesystem::copy_file(kept, folder_.path() + "/" + name);
+  Conversation copy = store_.load(folder_.path() + "/" + name);
   EXPECT_EQ(copy.id, "");
   store_.save(&copy);
   EXPECT_NE(copy.id, conversation.id);
-  // Also by its bare name, where one stands.
+  // Also by its bare name, where one stands: it goes before the one that is kept.
   const std::filesystem::path here = std::filesystem::current_path();
-  std::filesystem::current_path(store_.folder());
-  copy = store_.load(conversation.id + ".jsonl");
+  std::filesystem::current_path(folder_.path());
+  copy = store_.load(name);
+  const Conversation by_id = store_.load(conversation.id);
   std::filesystem::current_path(here);
   EXPECT_EQ(copy.id, "");
   EXPECT_EQ(copy.messages.size(), conversation.messages.size());
+  EXPECT_EQ(by_id.id, conversation.id);
 }
 
 TEST_F(ConversationTest, SystemMessage) {
@@ -99,14 +116,21 @@ TEST_F(ConversationTest, CutsTitlesBetweenCharacters) {
 }
 
 TEST_F(ConversationTest, SaysWhatIsWrongWithAFile) {
-  EXPECT_THROW(store_.load("none"), Error);
-  EXPECT_THROW(store_.load("/no/such/file"), Error);
+  for (const std::string& name : {std::string("none"), std::string("none.jsonl"), std::string(),
+                                  std::string("/no/such/file"), folder_.path()}) {
+    try {
+      store_.load(name);
+      ADD_FAILURE() << name;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kNotFound) << name;
+      EXPECT_NE(std::string(error.what()).find("--sessions"), std::string::npos) << error.what();
+    }
+  }
   const std::string path = folder_.path() + "/bad.jsonl";
   for (const char* text : {"", "x\n", "{}\n", "[]\n",
                            "{\"kind\":\"flashmoe conversation\"}\n{\"content\":\"no role\"}\n",
                            "{\"kind\":\"flashmoe conversation\"}\nhalf a line"}) {
     std::ofstream(path) << text;
-    if (*text == '\0') continue;
     EXPECT_THROW(store_.load(path), Error) << text;
   }
 }

@@ -16,12 +16,12 @@ TEST(SettingsTest, BecomeFieldsOfTheRequest) {
   settings.set("seed", "default");
   EXPECT_FALSE(settings.request.contains("seed"));
   settings.set("reasoning", "off");
-  EXPECT_EQ(settings.reasoning, false);
+  EXPECT_EQ(settings.reasoning, (text::Thinking{false, 0}));
   settings.set("reasoning", "400");
-  EXPECT_EQ(settings.reasoning, true);
-  EXPECT_EQ(settings.reasoning_budget, 400);
+  EXPECT_EQ(settings.reasoning, (text::Thinking{true, 400}));
+  EXPECT_NE(settings.list().find("reasoning            400"), std::string::npos);
   settings.set("reasoning", "default");
-  EXPECT_FALSE(settings.reasoning || settings.reasoning_budget);
+  EXPECT_EQ(settings.reasoning, text::Thinking());
   settings.set("show-think", "dim");
   EXPECT_EQ(settings.show_think, ShowThink::kDim);
   EXPECT_NE(settings.list().find("show-think           dim"), std::string::npos);

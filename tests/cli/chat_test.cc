@@ -1,8 +1,10 @@
 // flashmoe chat in a pipe: every line of standard input is a message or a command.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <string>
 
 #include "tests/base/temp_folder.h"
@@ -50,7 +52,31 @@ TEST_F(ChatTest, AConversationGoesOnWhereItWas) {
   ASSERT_EQ(second.exit_code, 0) << second;
   EXPECT_EQ(first.out + second.out, whole.out);
   EXPECT_EQ(sessions().size(), 2u);
-  expect_failure(chat("", {"--resume", "none"}), {"none", "--sessions"});
+}
+
+TEST_F(ChatTest, ResumesByIdOrFileFromAnywhere) {
+  ASSERT_EQ(chat("What is 12 + 30?\n").exit_code, 0);
+  const std::string id = sessions().at(0);
+  const std::string kept = folder_.path() + "/flashmoe/sessions/" + id + ".jsonl";
+  const std::string elsewhere = folder_.path() + "/elsewhere";
+  std::filesystem::create_directory(elsewhere);
+  size_t messages = 0;
+  for (const std::string& name : {id, id + ".jsonl", kept}) {
+    Command there = command({"-c", "cd \"$0\" && exec \"$@\"", elsewhere, FLASHMOE_BINARY, "chat",
+                             tiny_, "-n", "4", "--memory", "1GiB", "--resume", name},
+                            "And 1 + 2?\n", {{"XDG_DATA_HOME", folder_.path()}});
+    there.program = "/bin/sh";
+    const Outcome outcome = run_command(there);
+    ASSERT_EQ(outcome.exit_code, 0) << outcome;
+    std::ifstream file(kept);
+    const std::string text{std::istreambuf_iterator<char>(file), {}};
+    const size_t lines = static_cast<size_t>(std::ranges::count(text, '\n'));
+    EXPECT_EQ(lines, 5 + messages) << "a question and an answer more: " << text;
+    messages += 2;
+  }
+  EXPECT_EQ(sessions().size(), 1u);
+  expect_failure(chat("", {"--resume", "none"}), {"none", "--sessions", folder_.path()});
+  expect_failure(chat("", {"--resume", folder_.path()}), {folder_.path(), "--sessions"});
 }
 
 TEST_F(ChatTest, Commands) {

@@ -82,8 +82,12 @@ TEST_F(RunReportTest, ThinkSwitchesTheTemplateAndLimitsTheReasoning) {
   const nlohmann::json on = run({"--think", "on"});
   EXPECT_GT(on["prompt_tokens"], base + 1);
   EXPECT_EQ(on["tokens"].size(), 40u) << "a story goes on for longer";
-  EXPECT_EQ(run({"--think", "off"})["prompt_tokens"], base + 1);
-  for (const int budget : {0, 1, 5}) {
+  const nlohmann::json off = run({"--think", "off"});
+  EXPECT_EQ(off["prompt_tokens"], base + 1);
+  const nlohmann::json none = run({"--think", "0"});
+  EXPECT_EQ(none["prompt_tokens"], off["prompt_tokens"]);
+  EXPECT_EQ(none["tokens"], off["tokens"]);
+  for (const int budget : {1, 5}) {
     const nlohmann::json limited = run({"--think", std::to_string(budget)});
     EXPECT_EQ(limited["prompt_tokens"], on["prompt_tokens"]);
     const std::string text = limited["text"];
