@@ -6,7 +6,6 @@
 #include <boost/asio/write.hpp>
 #include <utility>
 
-
 namespace flashmoe::http {
 
 namespace {
@@ -78,6 +77,10 @@ void LiveExchange::begin_stream(Response head) {
   post([head = std::move(head)](Connection& connection) { connection.begin_stream(head); });
 }
 
+void LiveExchange::fill_silence(std::string text) {
+  post([text = std::move(text)](Connection& connection) { connection.fill_silence(text); });
+}
+
 bool LiveExchange::write(std::string piece) {
   {
     const std::lock_guard lock(mutex_);
@@ -141,6 +144,7 @@ void Connection::begin_request() {
   stage_ = Stage::kIdle;
   header_done_ = false;
   keep_alive_ = head_only_ = chunked_ = begun_ = finished_ = false;
+  filler_.clear();
   parser_.emplace();
   parser_->header_limit(static_cast<uint32_t>(hub_.options.max_header_bytes));
   parser_->body_limit(hub_.options.max_body_bytes);
@@ -287,9 +291,19 @@ void Connection::begin_stream(Response head) {
   send(response_head(head, chunked_ ? "transfer-encoding: chunked" : "", keep_alive_));
 }
 
+void Connection::fill_silence(const std::string& text) {
+  if (stage_ != Stage::kAnswering || !begun_ || finished_) return;
+  filler_ = text;
+  if (!writing_) set_deadline(hub_.options.most_silence);
+}
+
 void Connection::append(const std::string& piece) {
   if (stage_ != Stage::kAnswering || piece.empty()) return;
   queued_piece_bytes_ += piece.size();
+  send_piece(piece);
+}
+
+void Connection::send_piece(const std::string& piece) {
   send(head_only_ ? "" : chunked_ ? fmt::format("{:x}\r\n{}\r\n", piece.size(), piece) : piece);
 }
 
@@ -344,6 +358,7 @@ void Connection::on_written(beast::error_code error) {
   }
   if (stage_ == Stage::kAnswering) {
     clear_deadline();
+    if (!filler_.empty() && !finished_) set_deadline(hub_.options.most_silence);
     if (const auto exchange = exchange_.lock()) exchange->written(in_flight_piece_bytes_);
   }
   if (!queue_.empty()) {
@@ -421,6 +436,10 @@ void Connection::on_deadline() {
   if (stage_ == Stage::kReading) {
     refuse(408, header_done_ ? "the body took too long to arrive"
                              : "the headers took too long to arrive");
+    return;
+  }
+  if (stage_ == Stage::kAnswering && !writing_ && !filler_.empty()) {
+    send_piece(filler_);
     return;
   }
   cancel();

@@ -55,6 +55,7 @@ class LiveExchange final : public Exchange {
   const Request& request() const override { return request_; }
   void respond(Response response) override;
   void begin_stream(Response head) override;
+  void fill_silence(std::string text) override;
   bool write(std::string piece) override;
   void finish_stream() override;
   void on_cancel(std::function<void()> callback) override;
@@ -103,6 +104,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // What the exchange asks for.
   void respond(const Response& response);
   void begin_stream(Response head);
+  void fill_silence(const std::string& text);
   void append(const std::string& piece);
   void finish_stream();
   void abandon();  // it was dropped unanswered
@@ -123,6 +125,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void parse();
   void on_header();
   void dispatch();
+  void send_piece(const std::string& piece);
   void send(std::string text);
   void write();
   void on_written(beast::error_code error);
@@ -152,6 +155,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool chunked_ = false;    // the client takes chunks: HTTP/1.1
   bool begun_ = false;      // something of it was sent
   bool finished_ = false;   // all of it is in the queue
+  std::string filler_;      // for the silence of a stream; empty: none
   bool peer_closed_ = false;
 };
 

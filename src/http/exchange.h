@@ -23,6 +23,9 @@ class Exchange {
 
   // `head` without a body.
   virtual void begin_stream(Response head) = 0;
+  // `text` is sent whenever a stream that has begun was silent for a while, so that nobody on the
+  // way takes the connection for dead.
+  virtual void fill_silence(std::string /*text*/) {}
   // False when nobody will get it: the client is gone or reads too slowly, and the exchange is
   // cancelled.
   virtual bool write(std::string piece) = 0;

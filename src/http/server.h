@@ -28,6 +28,7 @@ struct ServerOptions {
   std::chrono::milliseconds body_timeout{60'000};
   std::chrono::milliseconds idle_timeout{75'000};  // between the requests of a connection
   std::chrono::milliseconds write_timeout{30'000};
+  std::chrono::milliseconds most_silence{15'000};  // of a stream, before it is filled
   // What to say of a request that never became one: the body and headers of the answer with this
   // status. Empty: the message as plain text.
   std::function<Response(int status, const std::string& message)> error_response = {};

@@ -49,6 +49,7 @@ class StreamAnswerSink final : public AnswerSink {
     head.headers.emplace_back("cache-control", "no-cache");
     head.headers.emplace_back("x-accel-buffering", "no");  // proxies: pass on as it comes
     exchange_->begin_stream(std::move(head));
+    exchange_->fill_silence(encoder_->filler());
     exchange_->write(encoder_->begin(prompt_tokens));
   }
   void on_event(const Event& event) override {

@@ -191,7 +191,7 @@ class MessagesEncoder final : public AnswerEncoder {
     message["stop_reason"] = nullptr;
     message["stop_sequence"] = nullptr;
     message["usage"] = usage_json({prompt_tokens});
-    return sse("message_start", {{"message", std::move(message)}}) + sse("ping", Json::object());
+    return sse("message_start", {{"message", std::move(message)}}) + filler();
   }
 
   std::string event(const Event& event) override {
@@ -220,6 +220,8 @@ class MessagesEncoder final : public AnswerEncoder {
     }
     return close();
   }
+
+  std::string filler() const override { return sse("ping", Json::object()); }
 
   std::string end(const Answer& answer) override {
     const Choice& choice = answer.choices.at(0);

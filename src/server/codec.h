@@ -29,6 +29,8 @@ class AnswerEncoder {
   virtual std::string begin(int64_t prompt_tokens) = 0;
   virtual std::string event(const Event& event) = 0;
   virtual std::string end(const Answer& answer) = 0;
+  // What readers overlook, to show that the server is still there.
+  virtual std::string filler() const { return ": waiting\n\n"; }
   virtual std::string error(const ApiError& error) = 0;
 
   // The body of a response that is an error.

@@ -225,6 +225,29 @@ TEST(ServerTest, StreamsToHttp10UntilTheEnd) {
   EXPECT_TRUE(socket.read_all().ends_with("close\r\n\r\none"));
 }
 
+TEST(ServerTest, FillsTheSilenceOfAStream) {
+  ServerOptions o = options();
+  o.most_silence = milliseconds(10);
+  Kept kept;
+  Server server(o, kept.handler());
+  RawSocket socket(server.port());
+  socket.send(get("/s"));
+  const Exchanges exchange = kept.take();
+  exchange->begin_stream({200, "text/event-stream"});
+  exchange->fill_silence(":\n\n");
+  for (int i = 0; i < 3; ++i) socket.read_until("3\r\n:\n\n\r\n");
+  EXPECT_TRUE(exchange->write("one"));
+  socket.read_until("3\r\none\r\n");
+  EXPECT_EQ(socket.read_until("3\r\n:\n\n\r\n"), "3\r\n:\n\n\r\n");
+  exchange->finish_stream();
+  socket.read_until("0\r\n\r\n");
+  EXPECT_FALSE(socket.ended());
+  // The next answer has nothing of it.
+  socket.send(get("/again"));
+  kept.take()->respond({200, "text/plain", "fine"});
+  EXPECT_TRUE(socket.read_until("fine").starts_with("HTTP/1.1 200"));
+}
+
 TEST(ServerTest, NoticesClientsThatVanish) {
   for (const bool streaming : {false, true}) {
     for (const bool crashed : {false, true}) {
