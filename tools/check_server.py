@@ -236,6 +236,30 @@ def openai_completions(server):
 
 
 @check
+def openai_scores_of_texts(server):
+    """As lm-evaluation-harness asks: the probabilities of a prompt's tokens, of several at once."""
+    client = server.openai()
+    context, endings = "The capital of France is", [" Paris.", " a clever owl."]
+    prompts = [server.post("/tokenize", {"text": context + ending})[1]["tokens"]
+               for ending in endings]
+    answer = client.completions.create(model="tiny", prompt=prompts, max_tokens=1, temperature=0,
+                                       logprobs=1, echo=True, seed=1)
+    scores = []
+    for choice, prompt in zip(answer.choices, prompts):
+        told = choice.logprobs
+        assert len(told.tokens) == len(told.token_logprobs) == len(told.text_offset) == len(prompt) + 1
+        assert told.token_logprobs[0] is None and all(one <= 0 for one in told.token_logprobs[1:])
+        begin = next(i for i, at in enumerate(told.text_offset) if at >= len(context))
+        scores.append(sum(told.token_logprobs[begin:-1]))
+    assert scores[0] > scores[1] + 5, scores
+    answer = client.completions.create(
+        model="tiny", prompt="One", max_tokens=80, extra_body={"response_format": {
+            "type": "json_schema", "json_schema": {"name": "person", "schema": PERSON}}})
+    jsonschema.validate(json.loads(answer.choices[0].text), PERSON)
+    return "scores " + ", ".join(f"{score:.2f}" for score in scores)
+
+
+@check
 def openai_responses(server):
     client = server.openai()
     answer = client.responses.create(model="tiny", input="What is the capital of France?",

@@ -210,6 +210,7 @@ std::optional<TokenEvent> Answer::next(std::span<const float> logits) {
     token = sampler_.sample(logits_);
     if (contains(options_.stop_tokens, token)) {
       end(FinishReason::kStop);
+      if (options_.logprobs >= 0) stop_event_ = with_logprobs(logits, token, options_.logprobs);
       return std::nullopt;
     }
   }

@@ -93,6 +93,8 @@ class Answer {
   bool ended() const { return ended_; }
   FinishReason finish() const { return finish_; }
   const std::vector<int32_t>& tokens() const { return tokens_; }  // without the stop token
+  // The stop token that ended it, if probabilities are told.
+  const std::optional<TokenEvent>& stop_event() const { return stop_event_; }
 
  private:
   int64_t remaining() const { return limit_ - static_cast<int64_t>(tokens_.size()); }
@@ -112,6 +114,7 @@ class Answer {
   std::vector<int32_t> tokens_;
   std::vector<float> logits_;
   std::vector<uint64_t> allowed_;  // a bit for each token
+  std::optional<TokenEvent> stop_event_;
   bool ended_ = false;
   FinishReason finish_ = FinishReason::kLength;
 };

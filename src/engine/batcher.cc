@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <exception>
+#include <numeric>
 #include <utility>
 
 #include "base/check.h"
 #include "base/log.h"
 #include "base/timer.h"
+#include "engine/engine_parts.h"
 
 namespace flashmoe::engine {
 
@@ -37,6 +39,7 @@ struct Batcher::Sequence {
   Sequence(const Engine& engine, Request request, std::shared_ptr<Listener> told)
       : cuts(cut_points(std::move(request.snapshot_points),
                         static_cast<int64_t>(request.prompt.size()))),
+        prompt_logprobs(request.prompt_logprobs),
         answer(engine, request.prompt, std::move(request.options), std::move(request.constraint)),
         tokens(std::move(request.prompt)),
         listener(std::move(told)) {
@@ -54,6 +57,7 @@ struct Batcher::Sequence {
 
   RequestId id = 0;
   std::vector<int64_t> cuts;
+  const int prompt_logprobs;
   Answer answer;
   std::vector<int32_t> tokens;  // the prompt and the answer so far
   std::shared_ptr<Listener> listener;
@@ -265,7 +269,7 @@ void Batcher::start(SequencePtr owned) {
 }
 
 void Batcher::find_prefix(Sequence& sequence) {
-  if (prefixes_ != nullptr) {
+  if (prefixes_ != nullptr && sequence.prompt_logprobs < 0) {
     try {
       sequence.load = prefixes_->restore(*sequence.session, sequence.tokens, [this] { wake(); });
     } catch (const std::exception& error) {
@@ -369,10 +373,22 @@ void Batcher::run_step(std::vector<Engine::StepItem>& items, std::vector<Sequenc
     step_failed(items, members, Error(ErrorCode::kMemory, error.what()));
     return;
   }
-  for (Sequence* sequence : members) {
+  int64_t next_row = 0;
+  for (size_t i = 0; i < members.size(); ++i) {
+    Sequence* sequence = members[i];
+    const int64_t rows = static_cast<int64_t>(items[i].tokens.size());
+    const int64_t first_row = std::exchange(next_row, next_row + rows);
     if (sequence->cancelled) continue;  // dropped before the next step
     const Generation& generation = sequence->generation;
     if (sequence->at_cut()) keep_state(*sequence);
+    if (sequence->prompt_logprobs >= 0) {
+      try {
+        tell_prompt(*sequence, sequence->run_tokens() - rows, first_row);
+      } catch (const std::exception& error) {
+        fail(*sequence, Error(ErrorCode::kMemory, error.what()));
+        continue;
+      }
+    }
     if (sequence->run_tokens() <= generation.prompt_tokens) {
       sequence->listener->on_progress(sequence->run_tokens(), generation.prompt_tokens);
     }
@@ -391,6 +407,29 @@ void Batcher::step_failed(std::vector<Engine::StepItem>& items, std::vector<Sequ
     std::vector<Engine::StepItem> item{items[i]};
     std::vector<Sequence*> member{members[i]};
     run_step(item, member);
+  }
+}
+
+void Batcher::tell_prompt(Sequence& sequence, int64_t begin, int64_t row) {
+  // The last token foretells the answer, not the prompt.
+  const int64_t end = std::min(sequence.run_tokens(), sequence.generation.prompt_tokens - 1);
+  const auto vocab = static_cast<size_t>(engine_.vocab());
+  std::vector<float>& logits = EngineAccess::parts(engine_).step_logits;  // is in the memory plan
+  while (begin < end && !sequence.cancelled) {
+    const int64_t count = std::min(end - begin, model::Model::kHeadRows);
+    std::vector<int32_t> rows(static_cast<size_t>(count));
+    std::iota(rows.begin(), rows.end(), static_cast<int32_t>(row));
+    logits.resize(std::max(logits.size(), rows.size() * vocab));
+    engine_.row_logits(rows, logits.data());
+    std::vector<TokenEvent> told;
+    for (size_t i = 0; i < rows.size(); ++i) {
+      told.push_back(with_logprobs(std::span(logits).subspan(i * vocab, vocab),
+                                   sequence.tokens[static_cast<size_t>(begin) + i + 1],
+                                   sequence.prompt_logprobs));
+    }
+    sequence.listener->on_prompt_tokens(told);
+    begin += count;
+    row += count;
   }
 }
 
@@ -426,6 +465,7 @@ void Batcher::next_token(Sequence& sequence) {
 void Batcher::finish(Sequence& sequence, FinishReason reason) {
   Generation& generation = sequence.generation;
   generation.tokens = sequence.answer.tokens();
+  generation.stop_event = sequence.answer.stop_event();
   generation.finish = reason;
   if (sequence.first_token_s > 0) generation.generate_s = now_s() - sequence.first_token_s;
   keep_state(sequence);

@@ -15,6 +15,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -52,6 +53,9 @@ struct Request {
   // turn. None: the whole prompt. States are kept there, every few thousand tokens, and where the
   // answer ends.
   std::vector<int64_t> snapshot_points;
+  // How many of the most probable tokens are told beside each token of the prompt, as
+  // GenerateOptions::logprobs says it of the answer. All of the prompt is then run.
+  int prompt_logprobs = -1;
 };
 
 // What becomes of a request. Called on the engine's thread: every answer waits meanwhile, so return
@@ -63,6 +67,9 @@ class Listener {
   // It has a place, and its prompt is being run; its first `cached_tokens` are there already.
   virtual void on_start(int64_t /*cached_tokens*/) noexcept {}
   virtual void on_progress(int64_t /*done_tokens*/, int64_t /*prompt_tokens*/) noexcept {}
+  // With Request::prompt_logprobs: the prompt's tokens in order, from the second on; nothing is
+  // known of the first.
+  virtual void on_prompt_tokens(std::span<const TokenEvent> /*tokens*/) noexcept {}
   virtual void on_token(const TokenEvent& event) noexcept = 0;
   virtual void on_done(const Generation& generation) noexcept = 0;  // also when it was cancelled
   // kMemory when no place came free in time.
@@ -137,6 +144,8 @@ class Batcher {
   void run_step(std::vector<Engine::StepItem>& items, std::vector<Sequence*>& members);
   void step_failed(std::vector<Engine::StepItem>& items, std::vector<Sequence*>& members,
                    const Error& error);
+  // The probabilities of a prompt's tokens, whose token `begin` is the last step's row `row`.
+  void tell_prompt(Sequence& sequence, int64_t begin, int64_t row);
   void next_token(Sequence& sequence);
   // Take a sequence out; its session is free for the next. Then they tell the listener.
   void finish(Sequence& sequence, FinishReason reason);

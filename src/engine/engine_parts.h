@@ -75,6 +75,7 @@ namespace engine {
 // For those in engine/ who deal with what sessions are made of.
 struct EngineAccess {
   static const Engine::Parts& parts(const Engine& engine) { return *engine.parts_; }
+  static Engine::Parts& parts(Engine& engine) { return *engine.parts_; }
   static Session::Parts& parts(Session& session) { return *session.parts_; }
   static const SessionSnapshot::Parts& parts(const SessionSnapshot& s) { return *s.parts_; }
 };

@@ -52,6 +52,7 @@ Generation generate(Session& session, std::span<const int32_t> prompt,
     result.finish = FinishReason::kCancelled;
   }
   result.tokens = answer.tokens();
+  result.stop_event = answer.stop_event();
   if (first_token) result.generate_s = seconds_since(*first_token);
   return result;
 }

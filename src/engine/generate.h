@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -14,7 +15,8 @@
 namespace flashmoe::engine {
 
 struct Generation {
-  std::vector<int32_t> tokens;  // without the stop token
+  std::vector<int32_t> tokens;           // without the stop token
+  std::optional<TokenEvent> stop_event;  // which is this, if probabilities are told
   FinishReason finish = FinishReason::kStop;
   int64_t prompt_tokens = 0;
   int64_t cached_tokens = 0;  // of these, found in the prefix cache

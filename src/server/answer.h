@@ -16,6 +16,7 @@ struct Logprob {
 struct TokenLogprobs {
   Logprob chosen;
   std::vector<Logprob> top;
+  bool known = true;  // false for a prompt's first token: its probability is nobody's guess
 };
 
 enum class Finish {

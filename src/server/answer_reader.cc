@@ -18,6 +18,15 @@ AnswerReader::AnswerReader(const text::Tokenizer& tokenizer, const ReadingRules&
   }
 }
 
+Event AnswerReader::prompt(std::span<const engine::TokenEvent> tokens, bool known) const {
+  Event event = {Event::kText, choice_};
+  for (const engine::TokenEvent& token : tokens) {
+    event.logprobs.push_back(logprobs_of(token));
+    event.logprobs.back().known = known;
+  }
+  return event;
+}
+
 std::vector<Event> AnswerReader::push(const engine::TokenEvent& token) {
   ++tokens_;
   const bool was_inside = splitter_ && splitter_->inside();
@@ -29,7 +38,9 @@ std::vector<Event> AnswerReader::push(const engine::TokenEvent& token) {
   return std::exchange(events_, {});
 }
 
-std::vector<Event> AnswerReader::finish(engine::FinishReason reason) {
+std::vector<Event> AnswerReader::finish(engine::FinishReason reason,
+                                        const std::optional<engine::TokenEvent>& stop) {
+  if (stop && rules_.stop_logprobs) logprobs_.push_back({said_bytes_, logprobs_of(*stop)});
   if (!stopped()) {
     const std::string rest = decoder_.finish();
     if (splitter_) {

@@ -5,6 +5,7 @@
 #include <deque>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,7 @@ struct ReadingRules {
   bool whole_calls = false;  // ToolParser's
   std::vector<std::string> stop;
   bool logprobs = false;
+  bool stop_logprobs = false;  // of the token that ended the answer, too
 };
 
 // A call as the model wrote it.
@@ -43,10 +45,14 @@ class AnswerReader {
   // `tokenizer` and `rules` must outlive the reader.
   AnswerReader(const text::Tokenizer& tokenizer, const ReadingRules& rules, int choice);
 
+  // Of tokens before the answer: no text, only what is known of them.
+  Event prompt(std::span<const engine::TokenEvent> tokens, bool known) const;
   // What is certain now. No more may be pushed when a stop string was found.
   std::vector<Event> push(const engine::TokenEvent& token);
-  // The rest, with the event that ends the choice.
-  std::vector<Event> finish(engine::FinishReason reason);
+  // The rest, with the event that ends the choice. `stop`: the token that ended it, if that is
+  // known.
+  std::vector<Event> finish(engine::FinishReason reason,
+                            const std::optional<engine::TokenEvent>& stop = std::nullopt);
 
   bool stopped() const { return stops_.found(); }
   const std::vector<WrittenCall>& calls() const { return calls_; }  // so far

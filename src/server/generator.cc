@@ -4,6 +4,7 @@
 #include <chrono>
 #include <optional>
 #include <random>
+#include <span>
 #include <utility>
 
 #include "base/check.h"
@@ -118,6 +119,7 @@ std::vector<int64_t> turn_ends(const std::vector<int32_t>& prompt,
 struct Generator::Prepared {
   std::vector<std::vector<int32_t>> prompts;
   engine::GenerateOptions options;
+  int prompt_logprobs = -1;
   std::shared_ptr<const text::CompiledGrammar> grammar;
   ReadingRules rules;
 };
@@ -142,6 +144,7 @@ class Generator::LiveRun final : public Run, public std::enable_shared_from_this
   // By the listeners.
   void started(size_t choice, int64_t cached_tokens);
   void progress(size_t choice, int64_t done_tokens);
+  void prompt_tokens(size_t choice, std::span<const engine::TokenEvent> tokens);
   void token(size_t choice, const engine::TokenEvent& token);
   void done(size_t choice, const engine::Generation& generation);
   void failed(const ApiError& error);
@@ -159,7 +162,8 @@ class Generator::LiveRun final : public Run, public std::enable_shared_from_this
     return limit > 0 && seconds_since(begin_) > limit;
   }
   void emit(const std::vector<Event>& events);
-  void end_choice(size_t choice, engine::FinishReason reason);
+  void end_choice(size_t choice, engine::FinishReason reason,
+                  const std::optional<engine::TokenEvent>& stop = std::nullopt);
   void give_up(const ApiError& error);  // under mutex_
 
   Generator& generator_;
@@ -186,6 +190,9 @@ class Generator::LiveRun::Listener final : public engine::Listener {
   }
   void on_progress(int64_t done_tokens, int64_t) noexcept override {
     guard([&] { run_->progress(choice_, done_tokens); });
+  }
+  void on_prompt_tokens(std::span<const engine::TokenEvent> tokens) noexcept override {
+    guard([&] { run_->prompt_tokens(choice_, tokens); });
   }
   void on_token(const engine::TokenEvent& token) noexcept override {
     guard([&] { run_->token(choice_, token); });
@@ -227,6 +234,7 @@ void Generator::LiveRun::submit(const Prepared& prepared, int choices_each) {
     request.snapshot_points = turn_ends(prompt, prepared.options.stop_tokens);
     request.options = prepared.options;
     request.options.sampling.seed += i % each;
+    request.prompt_logprobs = prepared.prompt_logprobs;
     if (prepared.grammar) {
       request.constraint = std::make_unique<text::GrammarConstraint>(prepared.grammar);
     }
@@ -242,6 +250,11 @@ void Generator::LiveRun::submit(const Prepared& prepared, int choices_each) {
   }
   running_ = count;
   sink_->on_begin(usage_.prompt_tokens);
+  if (prepared.prompt_logprobs < 0) return;
+  for (size_t i = 0; i < count; ++i) {
+    const engine::TokenEvent first = {prepared.prompts[i / each].front(), 0, {}};
+    sink_->on_event(choices_[i].reader->prompt({&first, 1}, false));
+  }
 }
 
 void Generator::LiveRun::cancel() {
@@ -259,6 +272,11 @@ void Generator::LiveRun::progress(size_t choice, int64_t done_tokens) {
   const std::lock_guard lock(mutex_);
   choices_[choice].done_prompt_tokens = done_tokens;
   if (timed_out()) give_up({504, "the answer took longer than the server's limit"});
+}
+
+void Generator::LiveRun::prompt_tokens(size_t choice, std::span<const engine::TokenEvent> tokens) {
+  const std::lock_guard lock(mutex_);
+  if (sink_) sink_->on_event(choices_[choice].reader->prompt(tokens, true));
 }
 
 void Generator::LiveRun::token(size_t choice, const engine::TokenEvent& token) {
@@ -285,7 +303,7 @@ void Generator::LiveRun::done(size_t choice, const engine::Generation& generatio
     give_up({503, "the server is shutting down"});
     return;
   }
-  end_choice(choice, generation.finish);
+  end_choice(choice, generation.finish, generation.stop_event);
 }
 
 void Generator::LiveRun::failed(const ApiError& error) {
@@ -303,10 +321,11 @@ void Generator::LiveRun::emit(const std::vector<Event>& events) {
   for (const Event& event : events) sink_->on_event(event);
 }
 
-void Generator::LiveRun::end_choice(size_t choice, engine::FinishReason reason) {
+void Generator::LiveRun::end_choice(size_t choice, engine::FinishReason reason,
+                                    const std::optional<engine::TokenEvent>& stop) {
   ChoiceState& state = choices_[choice];
   state.ended = true;
-  const std::vector<Event> last = state.reader->finish(reason);
+  const std::vector<Event> last = state.reader->finish(reason, stop);
   // Before the client hears of the end, and may come back with them.
   for (const WrittenCall& call : state.reader->calls()) generator_.calls_.remember(call);
   emit(last);
@@ -399,6 +418,8 @@ Generator::Prepared Generator::prepare(const Request& request) const {
       out.prompts.push_back(text != nullptr ? text_.encode_text(*text, plain->parse_special)
                                             : std::get<std::vector<int32_t>>(prompt));
     }
+    if (plain->logprobs) out.prompt_logprobs = request.logprobs;
+    out.rules.stop_logprobs = out.rules.logprobs;
     out.grammar = grammars_.of_format(request.format);
   } else {
     const Chat& chat = std::get<Chat>(request.prompt);

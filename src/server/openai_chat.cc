@@ -103,24 +103,6 @@ ToolChoice read_tool_choice(const Fields& fields) {
   return choice;
 }
 
-AnswerFormat read_format(const Fields& fields) {
-  if (auto grammar = fields.string("grammar"); grammar && !grammar->empty()) {
-    return {AnswerFormat::kGrammar, {}, *grammar};
-  }
-  const auto format = fields.object("response_format");
-  if (!format) return {};
-  const std::string type = format->required_string("type");
-  if (type == "text") return {};
-  if (type == "json_object") return {AnswerFormat::kJsonObject, {}, ""};
-  const auto schema = format->object("json_schema");
-  if (type != "json_schema" || !schema) {
-    refuse(format->path_of("type"),
-           "'{}' must be text, json_object or json_schema with a 'json_schema'",
-           format->path_of("type"));
-  }
-  return read_schema_format(*schema);
-}
-
 Json usage_json(const Usage& usage) {
   return {{"prompt_tokens", usage.prompt_tokens},
           {"completion_tokens", usage.answer_tokens},
@@ -269,7 +251,7 @@ ChatCompletionRequest read_chat_completion(const Json& body) {
   fields.string("model");
   request.prompt = read_openai_chat(fields);
   request.sampling = read_sampling(fields);
-  request.format = read_format(fields);
+  request.format = read_response_format(fields);
   request.stop = read_stop(fields, "stop");
   for (const char* name : {"max_tokens", "max_completion_tokens"}) {
     request.max_tokens = fields.integer(name, 1, kMaxTokens).value_or(request.max_tokens);

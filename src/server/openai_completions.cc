@@ -1,5 +1,7 @@
 #include "server/openai_completions.h"
 
+#include <algorithm>
+
 #include "http/sse.h"
 #include "server/openai_fields.h"
 #include "text/utf8.h"
@@ -68,7 +70,6 @@ class CompletionEncoder final : public AnswerEncoder {
         name_(std::move(name)) {
     if (!request.echo) prompts_.assign(prompts_.size(), "");
     offsets_.assign(prompts_.size() * static_cast<size_t>(each_), 0);
-    for (size_t i = 0; i < offsets_.size(); ++i) offsets_[i] = echoed(static_cast<int>(i)).size();
   }
 
   Json whole(const Answer& answer) override {
@@ -147,15 +148,25 @@ class CompletionEncoder final : public AnswerEncoder {
                  {"text_offset", Json::array()}};
     for (const TokenLogprobs& one : logprobs) {
       json["tokens"].push_back(printable(one.chosen.token));
-      json["token_logprobs"].push_back(one.chosen.logprob);
-      Json top = Json::object();
-      for (const Logprob& other : one.top) top[printable(other.token)] = other.logprob;
-      json["top_logprobs"].push_back(std::move(top));
+      json["token_logprobs"].push_back(one.known ? Json(one.chosen.logprob) : Json(nullptr));
+      json["top_logprobs"].push_back(one.known ? top_json(one) : Json(nullptr));
       size_t& offset = offsets_[static_cast<size_t>(choice)];
       json["text_offset"].push_back(offset);
-      offset += one.chosen.token.size();
+      offset += characters(one.chosen.token);
     }
     return json;
+  }
+  // The token itself is always among them.
+  static Json top_json(const TokenLogprobs& logprobs) {
+    Json top = Json::object();
+    for (const Logprob& other : logprobs.top) top[printable(other.token)] = other.logprob;
+    top[printable(logprobs.chosen.token)] = logprobs.chosen.logprob;
+    return top;
+  }
+  // Those that begin in it.
+  static size_t characters(const std::string& token) {
+    return static_cast<size_t>(
+        std::ranges::count_if(token, [](char c) { return (c & 0xc0) != 0x80; }));
   }
   // Keys must differ where bytes do.
   static std::string printable(const std::string& token) {
@@ -168,7 +179,7 @@ class CompletionEncoder final : public AnswerEncoder {
   const int each_;  // choices of a prompt
   const bool logprobs_, include_usage_;
   std::vector<std::string> prompts_;
-  std::vector<size_t> offsets_;  // of each choice's next token
+  std::vector<size_t> offsets_;  // of each choice's next token, in characters
   const AnswerName name_;
 };
 
@@ -182,13 +193,14 @@ CompletionRequest read_completion(const Json& body) {
   request.prompt = read_prompts(fields);
   request.sampling = read_sampling(fields);
   request.stop = read_stop(fields, "stop");
-  request.max_tokens = fields.integer("max_tokens", 1, kMaxTokens).value_or(kDefaultTokens);
+  request.max_tokens = fields.integer("max_tokens", 0, kMaxTokens).value_or(kDefaultTokens);
   request.choices = static_cast<int>(fields.integer("n", 1, kMaxChoices).value_or(1));
   request.logprobs = static_cast<int>(fields.integer("logprobs", 0, 20).value_or(-1));
   request.stream = fields.boolean("stream").value_or(false);
   out.echo = fields.boolean("echo").value_or(false);
   if (out.echo && request.logprobs >= 0) {
-    refuse("echo", "'echo' with 'logprobs' is not supported: prompts have no probabilities");
+    if (request.stream) refuse("echo", "'echo' with 'logprobs' cannot be streamed");
+    std::get<PlainPrompts>(request.prompt).logprobs = true;
   }
   if (const auto best_of = fields.integer("best_of", 1, kMaxChoices);
       best_of && *best_of != request.choices) {
@@ -197,9 +209,7 @@ CompletionRequest read_completion(const Json& body) {
   if (!fields.string("suffix").value_or("").empty()) {
     refuse("suffix", "'suffix' is not supported");
   }
-  if (auto grammar = fields.string("grammar"); grammar && !grammar->empty()) {
-    request.format = {AnswerFormat::kGrammar, {}, *grammar};
-  }
+  request.format = read_response_format(fields);
   if (const auto options = fields.object("stream_options")) {
     if (!request.stream) refuse("stream_options", "'stream_options' needs 'stream': true");
     out.include_usage = options->boolean("include_usage").value_or(false);

@@ -139,6 +139,24 @@ AnswerFormat read_schema_format(const Fields& fields) {
   return {AnswerFormat::kJsonSchema, *schema, ""};
 }
 
+AnswerFormat read_response_format(const Fields& fields) {
+  if (auto grammar = fields.string("grammar"); grammar && !grammar->empty()) {
+    return {AnswerFormat::kGrammar, {}, *grammar};
+  }
+  const auto format = fields.object("response_format");
+  if (!format) return {};
+  const std::string type = format->required_string("type");
+  if (type == "text") return {};
+  if (type == "json_object") return {AnswerFormat::kJsonObject, {}, ""};
+  const auto schema = format->object("json_schema");
+  if (type != "json_schema" || !schema) {
+    refuse(format->path_of("type"),
+           "'{}' must be text, json_object or json_schema with a 'json_schema'",
+           format->path_of("type"));
+  }
+  return read_schema_format(*schema);
+}
+
 Json function_tool(const Fields& tool, const char* parameters) {
   Json function = {{"name", tool.required_string("name")}};
   if (auto description = tool.string("description")) function["description"] = *description;

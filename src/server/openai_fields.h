@@ -25,6 +25,9 @@ std::string read_text_content(const Json& content, const std::string& path);
 // A JSON schema format's object: {"schema": …}.
 AnswerFormat read_schema_format(const Fields& fields);
 
+// `grammar`, or else `response_format`: text, json_object or json_schema.
+AnswerFormat read_response_format(const Fields& fields);
+
 // {type: "function", function: {name, description, parameters, strict}} of a tool's fields.
 Json function_tool(const Fields& tool, const char* parameters = "parameters");
 

@@ -55,6 +55,7 @@ struct Chat {
 struct PlainPrompts {
   std::vector<std::variant<std::string, std::vector<int32_t>>> prompts;
   bool parse_special = true;
+  bool logprobs = false;  // tell those of its tokens as well, as Request::logprobs says
 };
 
 struct Request {

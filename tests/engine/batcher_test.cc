@@ -32,12 +32,13 @@ std::string case_name(const testing::TestParamInfo<Case>& info) {
 struct Question {
   std::vector<int32_t> prompt;
   GenerateOptions options;
-  int64_t pairs = 0;  // of ToyConstraint; 0: none
+  int64_t pairs = 0;         // of ToyConstraint; 0: none
+  int prompt_logprobs = -1;  // as in Request
 
   std::unique_ptr<text::TokenConstraint> constraint() const {
     return pairs > 0 ? std::make_unique<ToyConstraint>(pairs, kIds) : nullptr;
   }
-  Request request() const { return {prompt, options, constraint(), {}}; }
+  Request request() const { return {prompt, options, constraint(), {}, prompt_logprobs}; }
 };
 
 Question random_question(std::mt19937& random) {
@@ -60,12 +61,13 @@ Question random_question(std::mt19937& random) {
     q.pairs = 1 + below(2);
     o.max_tokens += 4;
   }
+  q.prompt_logprobs = below(2) == 0 ? -1 : below(4);
   return q;
 }
 
 struct Alone {
   Generation generation;
-  std::vector<TokenEvent> events;
+  std::vector<TokenEvent> prompt_events, events;
 };
 
 Alone alone(Engine& engine, const Question& q) {
@@ -74,6 +76,15 @@ Alone alone(Engine& engine, const Question& q) {
   result.generation = generate(
       session, q.prompt, q.options,
       [&](const TokenEvent& event) { result.events.push_back(event); }, {}, q.constraint());
+  if (q.prompt_logprobs >= 0) {
+    session.clear();
+    Logits logits;
+    append_logits(engine, session, q.prompt, 1, &logits);
+    for (size_t i = 1; i < q.prompt.size(); ++i) {
+      result.prompt_events.push_back(
+          with_logprobs(logits.row(i - 1), q.prompt[i], q.prompt_logprobs));
+    }
+  }
   return result;
 }
 
@@ -163,6 +174,14 @@ TEST_P(BatcherIdentityTest, EveryAnswerIsTheOneItIsAlone) {
       EXPECT_EQ(got.done()->finish, expected[i].generation.finish);
     }
     expect_same(got.events(), tokens);
+    expect_same(got.prompt_events(), expected[i].prompt_events);
+    const auto& stop = expected[i].generation.stop_event;
+    if (i % 4 != 0) {
+      EXPECT_EQ(got.done()->stop_event.has_value(), stop.has_value());
+      if (stop && got.done()->stop_event) {
+        expect_same({*got.done()->stop_event}, std::vector<TokenEvent>{*stop});
+      }
+    }
   }
   const BatcherStats stats = batcher.stats();
   EXPECT_EQ(stats.accepted, static_cast<int64_t>(kRequests));

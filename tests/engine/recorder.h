@@ -5,6 +5,7 @@
 #include <functional>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,10 @@ class Recorder final : public Listener {
   void on_progress(int64_t done_tokens, int64_t) noexcept override {
     const std::lock_guard lock(mutex_);
     progress_.push_back(done_tokens);
+  }
+  void on_prompt_tokens(std::span<const TokenEvent> tokens) noexcept override {
+    const std::lock_guard lock(mutex_);
+    prompt_events_.insert(prompt_events_.end(), tokens.begin(), tokens.end());
   }
   void on_token(const TokenEvent& event) noexcept override {
     size_t count;
@@ -64,6 +69,7 @@ class Recorder final : public Listener {
   bool started() const { return started_; }
   int64_t cached_tokens() const { return cached_tokens_; }
   const std::vector<int64_t>& progress() const { return progress_; }
+  const std::vector<TokenEvent>& prompt_events() const { return prompt_events_; }
   const std::vector<TokenEvent>& events() const { return events_; }
   std::vector<int32_t> streamed() const {
     std::vector<int32_t> tokens;
@@ -79,7 +85,7 @@ class Recorder final : public Listener {
   bool started_ = false;
   int64_t cached_tokens_ = 0;
   std::vector<int64_t> progress_;
-  std::vector<TokenEvent> events_;
+  std::vector<TokenEvent> prompt_events_, events_;
   std::optional<Generation> done_;
   std::optional<Error> error_;
 };

@@ -406,6 +406,74 @@ TEST_F(ApiTest, CompletesPlainText) {
             "One day" + answer["choices"][1]["text"].get<std::string>());
 }
 
+TEST_F(ApiTest, HoldsPlainTextToAForm) {
+  Json body = {{"prompt", "A list of numbers: "}, {"max_tokens", 40}, {"temperature", 0}};
+  body["response_format"] = Json::parse(R"({"type": "json_schema", "json_schema": {"name": "list",
+    "schema": {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 4}}})");
+  const Json list =
+      Json::parse(server_->ask("/v1/completions", body)["choices"][0]["text"].get<std::string>(),
+                  nullptr, false);
+  ASSERT_TRUE(list.is_array()) << list;
+  EXPECT_GE(list.size(), 2u);
+}
+
+// One is told for each that was generated, also for the one that ended the text.
+TEST_F(ApiTest, TellsTheProbabilityOfTheEnd) {
+  const int32_t end = server_->text().stop_tokens().at(0);
+  Json body = {{"prompt", "One day"}, {"max_tokens", 1}, {"temperature", 0}, {"logprobs", 1}};
+  body["logit_bias"] = {{std::to_string(end), 100}};
+  const Json choice = server_->ask("/v1/completions", body)["choices"][0];
+  EXPECT_EQ(choice["text"], "");
+  EXPECT_EQ(choice["finish_reason"], "stop");
+  const std::string name(server_->text().tokenizer().token_bytes(end));
+  EXPECT_EQ(choice["logprobs"]["tokens"], Json::array({name}));
+  EXPECT_LT(choice["logprobs"]["token_logprobs"][0], 0);
+  EXPECT_EQ(choice["logprobs"]["top_logprobs"][0].size(), 2u);
+}
+
+// As programs that score texts ask: what the model thought of each token of the prompt.
+TEST_F(ApiTest, TellsTheProbabilitiesOfAPrompt) {
+  const std::string text = "One day a young fox saw 12 owls";
+  const Json tokens = server_->ask("/tokenize", {{"text", text}})["tokens"];
+  const size_t n = tokens.size();
+  Json body = {
+      {"prompt", text}, {"max_tokens", 1}, {"temperature", 0}, {"logprobs", 2}, {"echo", true}};
+  const Json choice = server_->ask("/v1/completions", body)["choices"][0];
+  const Json& told = choice["logprobs"];
+  ASSERT_EQ(told["tokens"].size(), n + 1);
+  EXPECT_EQ(told["token_logprobs"][0], nullptr);
+  EXPECT_EQ(told["top_logprobs"][0], nullptr);
+  std::string joined;
+  for (const Json& token : told["tokens"]) joined += token.get<std::string>();
+  EXPECT_EQ(joined, choice["text"]);
+  // Each as the answer's next token has it when only what is before was asked.
+  size_t characters = 0;
+  for (size_t i = 1; i <= n; ++i) {
+    Json next = {{"prompt", Json::array()}, {"max_tokens", 1}, {"temperature", 0}, {"logprobs", 2}};
+    for (size_t t = 0; t < i; ++t) next["prompt"].push_back(tokens[t]);
+    if (i < n) next["logit_bias"] = {{dump(tokens[i]), 100}};
+    const Json alone = server_->ask("/v1/completions", next)["choices"][0]["logprobs"];
+    EXPECT_EQ(told["tokens"][i], alone["tokens"][0]);
+    EXPECT_EQ(told["token_logprobs"][i], alone["token_logprobs"][0]) << i;
+    EXPECT_EQ(told["top_logprobs"][i], alone["top_logprobs"][0]) << i;
+    characters += told["tokens"][i - 1].get<std::string>().size();
+    EXPECT_EQ(told["text_offset"][i], characters);
+  }
+  // Only the prompt; again, though its state is cached now; of several texts; as tokens.
+  body["max_tokens"] = 0;
+  body["prompt"] = Json::array({tokens, Json::array({tokens[0]})});
+  const Json both = server_->ask("/v1/completions", body);
+  EXPECT_EQ(both["choices"][0]["text"], text);
+  EXPECT_EQ(both["choices"][0]["finish_reason"], "length");
+  EXPECT_EQ(both["usage"]["completion_tokens"], 0);
+  for (const char* list : {"tokens", "token_logprobs", "top_logprobs", "text_offset"}) {
+    Json expected = told[list];
+    expected.erase(n);
+    EXPECT_EQ(both["choices"][0]["logprobs"][list], expected) << list;
+    EXPECT_EQ(both["choices"][1]["logprobs"][list].size(), 1u);
+  }
+}
+
 TEST_F(ApiTest, AnswersInAnthropicsForm) {
   Json body = chat_body("What is the capital of France?", 60);
   body["system"] = "Be brief.";
@@ -565,6 +633,35 @@ TEST(ApiLimitsTest, AFullQueueIsSaid) {
   EXPECT_EQ(refused.status, 429);
   EXPECT_NE(http::find_header(refused.headers, "retry-after"), nullptr);
   EXPECT_EQ(server.get("/health").status, 200);
+}
+
+TEST(ApiLimitsTest, AStreamThatWaitsIsNotSilent) {
+  TestServerOptions options;
+  options.places = 1;
+  options.http.most_silence = std::chrono::milliseconds(10);
+  TestServer server(options);
+  Json body = chat_body("Tell me a story.", 1500);
+  body["stream"] = true;
+  body["logit_bias"] = Json::object();
+  for (const int32_t stop : server.text().stop_tokens()) {
+    body["logit_bias"][std::to_string(stop)] = -100;
+  }
+  const std::string text = dump(body);
+  const auto send = [&](http::RawSocket& socket, const std::string& path) {
+    socket.send("POST " + path + " HTTP/1.1\r\nHost: localhost\r\nContent-Length: " +
+                std::to_string(text.size()) + "\r\n\r\n" + text);
+  };
+  http::RawSocket running(server.port()), waiting(server.port()), third(server.port());
+  send(running, kChat);
+  while (server.batcher().stats().answering == 0) {
+  }
+  // As each API has it: a comment, or an event of its own besides the one at the beginning.
+  send(waiting, kChat);
+  EXPECT_NE(waiting.read_until(": waiting\n\n").find("role"), std::string::npos);
+  EXPECT_FALSE(waiting.ended());
+  send(third, "/v1/messages");
+  for (int i = 0; i < 2; ++i) third.read_until("event: ping\ndata: {\"type\":\"ping\"}\n\n");
+  EXPECT_FALSE(third.ended());
 }
 
 TEST(ApiLimitsTest, AnAnswerThatTakesTooLongIsAnError) {

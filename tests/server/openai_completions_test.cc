@@ -26,7 +26,9 @@ TEST(OpenAiCompletionsTest, RefusesWhatCannotBe) {
        {"{}", R"({"prompt": []})", R"({"prompt": 1})", R"({"prompt": [-1]})",
         R"({"prompt": [1.5]})", R"({"prompt": [99999999999]})", R"({"prompt": [{}]})",
         R"({"prompt": "a", "suffix": "b"})", R"({"prompt": "a", "best_of": 2})",
-        R"({"prompt": "a", "echo": true, "logprobs": 1})", R"({"prompt": "a", "logprobs": 21})",
+        R"({"prompt": "a", "echo": true, "logprobs": 1, "stream": true})",
+        R"({"prompt": "a", "logprobs": 21})",
+        R"({"prompt": "a", "response_format": {"type": "x"}})",
         R"({"prompt": "a", "max_tokens": -1})"}) {
     EXPECT_NE(refusal([&] { read(body); }), "") << body;
   }
@@ -50,10 +52,28 @@ TEST(OpenAiCompletionsTest, WritesAWholeAnswer) {
   EXPECT_EQ(json["id"], "cmpl-abc");
   EXPECT_EQ(json["choices"][0], Json::parse(R"({"index": 0, "text": "bc", "logprobs": {
     "tokens": ["b", "c"], "token_logprobs": [-0.5, -2.0],
-    "top_logprobs": [{"b": -0.5, "bytes:\\xc3": -1.0}, {}], "text_offset": [0, 1]},
+    "top_logprobs": [{"b": -0.5, "bytes:\\xc3": -1.0}, {"c": -2.0}], "text_offset": [0, 1]},
     "finish_reason": "stop"})"));
   EXPECT_EQ(json["choices"][1]["finish_reason"], "length");
   EXPECT_EQ(json["usage"]["total_tokens"], 30);
+}
+
+TEST(OpenAiCompletionsTest, BeginsWithWhatIsKnownOfThePrompt) {
+  const CompletionRequest request = read(R"({"prompt": "aé", "echo": true, "logprobs": 0})");
+  EXPECT_TRUE(std::get<PlainPrompts>(request.request.prompt).logprobs);
+  std::vector<Event> events;
+  events.push_back({Event::kText, 0, "", -1, "", {{{"a", 1, 0.f}, {}, false}}});
+  events.push_back(
+      {Event::kText, 0, "", -1, "", {{{"\xc3", 2, -1.f}, {}}, {{"\xa9", 3, -2.f}, {}}}});
+  events.push_back({Event::kText, 0, "b", -1, "", {{{"b", 4, -3.f}, {}}}});
+  events.push_back({Event::kEnd, 0});
+  const Json json =
+      completion_encoder(request, {"aé"}, some_name())->whole(answer_of(events))["choices"][0];
+  EXPECT_EQ(json["text"], "aéb");
+  EXPECT_EQ(json["logprobs"], Json::parse(R"({
+    "tokens": ["a", "bytes:\\xc3", "bytes:\\xa9", "b"], "token_logprobs": [null, -1.0, -2.0, -3.0],
+    "top_logprobs": [null, {"bytes:\\xc3": -1.0}, {"bytes:\\xa9": -2.0}, {"b": -3.0}],
+    "text_offset": [0, 1, 2, 2]})"));
 }
 
 TEST(OpenAiCompletionsTest, StreamsWithEcho) {
