@@ -56,7 +56,7 @@ struct EngineOptions {
   int experts_per_token = 0;  // 0: as trained; fewer is faster, and lossy
   int max_sequences = 1;      // sessions whose state must fit at once
   uint64_t prefix_cache_bytes = 0;  // of the memory, for states of prompts to go back to
-  bool look_ahead = false;          // guess the next layer's experts and read them on an idle disk
+  bool look_ahead = true;           // guess the next layer's experts, while that pays
   bool checksums = false;           // check whatever is read of a packed store; others are refused
   // Called while loading, several times a second; what it throws ends the loading.
   std::function<void(uint64_t done_bytes, uint64_t total_bytes)> progress;

@@ -234,6 +234,7 @@ Json span_figures(const Span& span) {
                       {"delta_net", span.done.delta_net_s},
                       {"router", span.done.router_s},
                       {"expert_read", span.done.expert_read_s},
+                      {"expert_read_busy", span.done.expert_read_busy_s},
                       {"expert_compute", span.done.expert_compute_s}};
   json["memory_gb_s"] = {before.memory_bytes_s / 1e9, after.memory_bytes_s / 1e9};
   if (span.amid_memory_bytes_s > 0) {

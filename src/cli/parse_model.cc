@@ -81,8 +81,9 @@ void add_model_options(CLI::App& app, ModelOptions* o) {
          "Storage of keys and values: f16 or f32 (default: f16; f32 with --exact or --backend ref)")
       ->check(CLI::IsMember({"f16", "f32"}))
       ->group("Engine");
-  app.add_flag("--look-ahead", e.look_ahead,
-               "Guess the next layer's experts and read them while the disk is idle")
+  app.add_flag("--look-ahead,!--no-look-ahead", e.look_ahead,
+               "Guess the next layer's experts and read them ahead, as long as most guesses come "
+               "true (default), or not")
       ->group("Engine");
   app.add_flag("--checksums", e.checksums,
                "Check all that is read of a packed store before it is used (see flashmoe pack)")

@@ -209,8 +209,9 @@ void make_runner(Engine::Parts* p) {
   p->loader = std::make_unique<experts::ExpertLoader>(index, p->expert_files, *p->queue,
                                                       p->plan.staging_buffers, p->whole_records);
   if (!p->queue->notes().empty()) p->notes.push_back(p->queue->notes());
-  p->runner = std::make_unique<experts::StreamedMoe>(index, *p->cache, *p->loader, *p->backend,
-                                                     p->look_ahead);
+  p->runner =
+      std::make_unique<experts::StreamedMoe>(index, *p->cache, *p->loader, *p->backend,
+                                             p->look_ahead && p->plan.cache < p->plan.all_experts);
 }
 
 std::unique_ptr<Engine> load_engine(std::unique_ptr<Engine::Parts> p,

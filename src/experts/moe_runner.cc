@@ -97,7 +97,11 @@ void StreamedMoe::adopt_early() {
   };
   next_miss_ = static_cast<size_t>(
       std::stable_partition(misses_.begin(), misses_.end(), was_asked_for) - misses_.begin());
-  if (!crowded_) judge_guesses(ahead_.size(), next_miss_);
+  guesses_.judge([&](ExpertKey key) { return wanted(key) != nullptr; });
+  if (!crowded_) {
+    stats_.guesses += static_cast<int64_t>(ahead_.size());
+    stats_.right_guesses += static_cast<int64_t>(next_miss_);
+  }
   ahead_.clear();
   std::erase_if(early_, [&](const ExpertLoader::Loaded& loaded) {
     const bool in_vain = wanted(loaded.key) == nullptr;
@@ -106,26 +110,14 @@ void StreamedMoe::adopt_early() {
   });
 }
 
-// Guessing goes on only as long as it reads little in vain.
-void StreamedMoe::judge_guesses(size_t guesses, size_t right) {
-  constexpr int64_t kTrial = 256;
-  constexpr double kWorthwhile = 0.7;
-  stats_.guesses += static_cast<int64_t>(guesses);
-  stats_.right_guesses += static_cast<int64_t>(right);
-  if (stats_.guesses >= kTrial && static_cast<double>(stats_.right_guesses) <
-                                      kWorthwhile * static_cast<double>(stats_.guesses)) {
-    look_ahead_ = false;
-  }
-}
-
 void StreamedMoe::expect(int layer, std::span<const kernels::Route> routes, int k) {
-  constexpr int kRanks = 6;  // what comes after is too often wrong
   if (!wants_early_routes()) return;
-  for (size_t i = 0; i < routes.size(); ++i) {
-    const ExpertKey key = index_.key(layer, routes[i].expert);
-    if (static_cast<int>(i) % k >= kRanks) continue;
-    if (std::find(upcoming_.begin(), upcoming_.end(), key) == upcoming_.end()) {
-      upcoming_.push_back(key);
+  for (int rank = 0; rank < std::min(k, RouteGuesses::kRanks); ++rank) {
+    for (size_t i = static_cast<size_t>(rank); i < routes.size(); i += static_cast<size_t>(k)) {
+      const ExpertKey key = index_.key(layer, routes[i].expert);
+      if (cache_.holds(key) || guesses_.has(key) || guesses_.full()) continue;
+      guesses_.add(key, rank);
+      if (guesses_.pays(rank)) upcoming_.push_back(key);
     }
   }
   start_reads();
@@ -145,7 +137,6 @@ void StreamedMoe::start_reads() {
 }
 
 bool StreamedMoe::read_ahead() {
-  if (!crowded_ && computed_misses_ < misses_.size()) return false;
   while (next_upcoming_ < upcoming_.size()) {
     const ExpertKey key = upcoming_[next_upcoming_++];
     if (cache_.holds(key)) continue;

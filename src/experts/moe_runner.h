@@ -11,6 +11,7 @@
 #include "experts/expert_cache.h"
 #include "experts/expert_loader.h"
 #include "experts/input_tap.h"
+#include "experts/route_guesses.h"
 #include "kernels/backend.h"
 
 namespace flashmoe::experts {
@@ -56,8 +57,8 @@ class MoeRunner {
 
 class StreamedMoe final : public MoeRunner {
  public:
-  // What is referred to must outlive the runner. look_ahead: an idle disk reads what `expect` says,
-  // as long as most of it is needed then.
+  // What is referred to must outlive the runner. look_ahead: a disk with nothing else to do reads
+  // what `expect` says, as long as most of it is needed then.
   StreamedMoe(const ExpertIndex& index, ExpertCache& cache, ExpertLoader& loader,
               kernels::Backend& backend, bool look_ahead)
       : index_(index), cache_(cache), loader_(loader), backend_(backend), look_ahead_(look_ahead) {}
@@ -72,7 +73,9 @@ class StreamedMoe final : public MoeRunner {
 
   void begin_step(std::span<const int32_t> ages) override;
   void start(int layer, std::span<kernels::Route> routes, int k) override;
-  bool wants_early_routes() const override { return look_ahead_ && !crowded_; }
+  bool wants_early_routes() const override {
+    return look_ahead_ && !crowded_ && guesses_.any_pays();
+  }
   void expect(int layer, std::span<const kernels::Route> routes, int k) override;
   void finish(const float* x, float* y, const kernels::FeedForwardJob* shared) override;
   void abandon() noexcept override;
@@ -93,7 +96,6 @@ class StreamedMoe final : public MoeRunner {
   };
 
   void adopt_early();
-  void judge_guesses(size_t guesses, size_t right);
   void start_reads();  // as many as there are staging buffers for
   bool read_ahead();   // one expert of the next layer; whether there was one
   std::optional<ExpertLoader::Loaded> next_arrived(bool wait);
@@ -126,11 +128,11 @@ class StreamedMoe final : public MoeRunner {
   std::vector<kernels::FeedForwardJob> jobs_;
   std::vector<int32_t> group_begin_;  // per expert, while grouping
 
-  // Reading ahead, into the buffers that come free, while the next layer's mixer computes. A chunk
-  // of a prompt that uses nearly all of a layer's experts will use nearly all of the next layer's:
-  // they are asked for when all misses of this layer are on their way. What is only expected waits
-  // until they have arrived.
-  bool look_ahead_;
+  // Reading ahead, into the buffers that come free, when all misses of this layer are on their way:
+  // what its router guesses for the next layer, or, in a chunk of a prompt that uses nearly all of
+  // a layer's experts, all of the next layer's.
+  const bool look_ahead_;
+  RouteGuesses guesses_;
   bool crowded_ = false;             // the layer at hand uses nearly all of its experts
   std::vector<ExpertKey> upcoming_;  // of the next layer
   size_t next_upcoming_ = 0;         // from here on not asked for

@@ -72,12 +72,12 @@ TEST_P(IdentityTest, WhateverIsResident) {
 
 TEST_P(IdentityTest, WhateverIsReadAhead) {
   EngineOptions options = options_;
-  options.look_ahead = true;
+  options.look_ahead = false;
   const MemoryPlan plan = Engine::open(options_)->plan();
   for (uint64_t cache : {plan.token_experts, plan.all_experts / 2}) {
     OpenHooks hooks;
     hooks.cache_bytes = cache;
-    expect_same(options, "look-ahead, cache of " + std::to_string(cache), hooks);
+    expect_same(options, "no look-ahead, cache of " + std::to_string(cache), hooks);
   }
 }
 

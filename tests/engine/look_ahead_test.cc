@@ -27,7 +27,6 @@ class LookAheadTest : public testing::Test {
 };
 
 TEST_F(LookAheadTest, GuessesWhatATrainedModelNeeds) {
-  options_.look_ahead = true;
   const std::unique_ptr<Engine> engine = open_engine(options_, hooks_);
   Session session(*engine);
   for (size_t n = 1; n <= 100; ++n) session.sync(std::span(ids_).first(n));
@@ -37,7 +36,8 @@ TEST_F(LookAheadTest, GuessesWhatATrainedModelNeeds) {
   EXPECT_LT(stats.expert_right_guesses, stats.expert_guesses) << "too good to be true";
 }
 
-TEST_F(LookAheadTest, IsOffUnlessAskedFor) {
+TEST_F(LookAheadTest, IsOffIfNotWanted) {
+  options_.look_ahead = false;
   const std::unique_ptr<Engine> engine = open_engine(options_, hooks_);
   Session session(*engine);
   for (size_t n = 1; n <= 20; ++n) session.sync(std::span(ids_).first(n));
