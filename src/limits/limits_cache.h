@@ -33,7 +33,7 @@ class LimitsCache {
   // Reads what is there; an empty path keeps nothing.
   explicit LimitsCache(std::string path = default_cache_path());
 
-  // About 0.5 s and MachineProbe::kBufferBytes of memory when it has to measure.
+  // About 0.8 s and MachineProbe::kBufferBytes of memory when it has to measure.
   MachineRates machine(int threads);
   // What is known, without measuring.
   std::optional<MachineRates> known_machine(int threads) const;
