@@ -21,5 +21,5 @@ print(pathlib.Path(ziglang.__file__).parent / "zig")')
 # Unoptimised, where Zig would add checks of its own: what counts is that it compiles.
 cmake -S . -B "$build" -G Ninja -DCMAKE_TOOLCHAIN_FILE=cmake/arm64-macos.cmake -DZIG="$zig" \
   -DCMAKE_PROJECT_TOP_LEVEL_INCLUDES=cmake/header_libraries.cmake -DCMAKE_BUILD_TYPE=None \
-  -DCMAKE_CXX_FLAGS='-O0 -fno-sanitize=undefined' -DFLASHMOE_WERROR=ON
+  -DCMAKE_CXX_FLAGS='-O0 -fno-sanitize=undefined' -DFLASHMOE_WERROR=ON -DFLASHMOE_PCH=ON
 cmake --build "$build"
