@@ -66,9 +66,12 @@ def page_pictures(url, out):
             page.on("pageerror", lambda error: problems.append(str(error)))
             page.goto(url)
             page.wait_for_function("document.querySelector('#model').textContent !== 'connecting…'")
+            # Between two readings of the engine, so that the map shows what the last answer did.
+            reading = "/stats" if name == "page-phone" else "/stats/experts"
             for question in QUESTIONS:
                 ask(page, question)
-            page.wait_for_timeout(1500)  # one more reading of the engine's figures
+                page.wait_for_event("response", lambda response: response.url.endswith(reading))
+            page.wait_for_timeout(100)
             page.screenshot(path=out / f"{name}.png")
             if name == "page-phone":
                 page.click("#view")

@@ -189,6 +189,7 @@ void Batcher::work() noexcept {
 }
 
 bool Batcher::wait_for_work() {
+  if (running_.empty() && map_is_old_) publish_map();
   bool wanted = false;
   {
     std::unique_lock lock(mutex_);
@@ -498,6 +499,7 @@ Batcher::SequencePtr Batcher::take_out(Sequence& sequence, int64_t BatcherStats:
 void Batcher::sweep() { std::erase(running_, nullptr); }
 
 void Batcher::record_step(double begin_s, int64_t answer_rows, int64_t prompt_rows) {
+  map_is_old_ = true;
   const EngineStats engine = engine_.stats();
   const double end_s = now_s();
   const auto prompting = std::count_if(running_.begin(), running_.end(), [](const SequencePtr& s) {
@@ -532,6 +534,7 @@ void Batcher::publish_map() {
   auto map = std::make_shared<const experts::ExpertMap>(engine_.expert_map());
   const std::lock_guard lock(mutex_);
   map_ = std::move(map);
+  map_is_old_ = false;
 }
 
 }  // namespace flashmoe::engine

@@ -118,7 +118,8 @@ class Batcher {
   void cancel(RequestId id);
 
   BatcherStats stats() const;
-  // At most a few steps old, or a second. Asking for it makes the next one.
+  // As it is when nothing runs; else at most a few steps old, or a second. Asking for it makes the
+  // next one.
   std::shared_ptr<const experts::ExpertMap> expert_map();
 
   // Takes no more requests, and ends those that it has: when they are finished (drain), or as if
@@ -167,6 +168,7 @@ class Batcher {
   std::vector<std::unique_ptr<Session>> free_sessions_;
   int64_t step_generated_ = 0;  // tokens, in the step at hand
   int64_t step_cached_ = 0;     // tokens found since the last step
+  bool map_is_old_ = false;     // steps ran since it was published
 
   mutable std::mutex mutex_;  // guards what follows
   std::condition_variable wake_;
