@@ -82,10 +82,6 @@ void LiveExchange::fill_silence(std::string text) {
 }
 
 bool LiveExchange::write(std::string piece) {
-  {
-    const std::lock_guard lock(mutex_);
-    if (cancelled_) return false;
-  }
   const size_t bytes = piece.size();
   if ((queued_bytes_ += bytes) > max_queued_bytes_) {
     cancel();
@@ -93,7 +89,8 @@ bool LiveExchange::write(std::string piece) {
     return false;
   }
   post([piece = std::move(piece)](Connection& connection) { connection.append(piece); });
-  return true;
+  const std::lock_guard lock(mutex_);
+  return !cancelled_;
 }
 
 void LiveExchange::finish_stream() {

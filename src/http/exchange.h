@@ -26,8 +26,8 @@ class Exchange {
   // `text` is sent whenever a stream that has begun was silent for a while, so that nobody on the
   // way takes the connection for dead.
   virtual void fill_silence(std::string /*text*/) {}
-  // False when nobody will get it: the client is gone or reads too slowly, and the exchange is
-  // cancelled.
+  // False when the exchange is cancelled and nobody waits for more. Where the server shuts down,
+  // last words still arrive.
   virtual bool write(std::string piece) = 0;
   virtual void finish_stream() = 0;
 

@@ -370,6 +370,23 @@ TEST(ServerTest, ShutsDownWithoutWaitingForLong) {
   delete socket;
 }
 
+TEST(ServerTest, TheLastWordsOfAStreamArrive) {
+  Kept kept;
+  Server server(options(), kept.handler());
+  RawSocket socket(server.port());
+  socket.send(get("/"));
+  const Exchanges exchange = kept.take();
+  exchange->begin_stream({200, "text/event-stream"});
+  EXPECT_TRUE(exchange->write("one"));
+  socket.read_until("3\r\none\r\n");
+  exchange->on_cancel([&] {
+    EXPECT_FALSE(exchange->write("sorry"));
+    exchange->finish_stream();
+  });
+  server.shut_down(milliseconds(0));
+  EXPECT_EQ(socket.read_all(), "5\r\nsorry\r\n0\r\n\r\n");
+}
+
 TEST(ServerTest, ExchangesMayOutliveTheServer) {
   Kept kept;
   Exchanges exchange;
