@@ -18,7 +18,7 @@ Report bench_experts(const BenchOptions& options);
 Report bench_io(const BenchOptions& options);
 // Matrix products from memory, by bits, instruction set and shape: products with one row of
 // activations beside a plain sum over the same bytes, with more rows beside the int8 peak. Of the
-// options only threads and repeat count.
+// options only threads, repeat and formats count.
 Report bench_kernels(const BenchOptions& options);
 
 }  // namespace flashmoe::bench

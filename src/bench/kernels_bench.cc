@@ -2,11 +2,14 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cctype>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <numeric>
 #include <random>
+#include <string>
+#include <vector>
 
 #include "base/aligned_buffer.h"
 #include "base/error.h"
@@ -46,19 +49,53 @@ std::vector<Isa> find_isas() {
   return isas.empty() ? std::vector<Isa>{chosen} : isas;
 }
 
-std::vector<quant::Format> formats() {
-  std::vector<quant::Format> list;
-  for (int bits : {2, 3, 4, 5, 6, 8}) {
-    list.push_back({quant::Encoding::kAffine, quant::DType::kBf16, bits, 64});
-  }
+struct NamedFormat {
+  std::string name;  // as --format has it
+  quant::Format format;
+};
+
+std::vector<NamedFormat> all_formats() {
   using quant::DType, quant::Encoding;
-  list.push_back({Encoding::kFloats, DType::kF8E8M0, 4, 32});  // mxfp4
-  list.push_back({Encoding::kFloats, DType::kF8E4M3, 4, 16});  // nvfp4
-  list.push_back({Encoding::kFloats, DType::kF8E8M0, 8, 32});  // mxfp8
-  list.push_back({Encoding::kFloats, DType::kF32, 8, 128});    // fp8 in blocks
-  list.push_back({Encoding::kPlain, DType::kBf16, 0, 0});
+  std::vector<NamedFormat> list;
+  for (int bits : {2, 3, 4, 5, 6, 8}) {
+    list.push_back({fmt::format("{}bit", bits), {Encoding::kAffine, DType::kBf16, bits, 64}});
+  }
+  list.push_back({"mxfp4", {Encoding::kFloats, DType::kF8E8M0, 4, 32}});
+  list.push_back({"nvfp4", {Encoding::kFloats, DType::kF8E4M3, 4, 16}});
+  list.push_back({"mxfp8", {Encoding::kFloats, DType::kF8E8M0, 8, 32}});
+  list.push_back({"fp8", {Encoding::kFloats, DType::kF32, 8, 128}});
+  list.push_back({"bf16", {Encoding::kPlain, DType::kBf16, 0, 0}});
   for (uint32_t id = 0; id < 64; ++id) {
-    if (const auto type = quant::block_type(id)) list.push_back(quant::Format::of_blocks(*type));
+    const auto type = quant::block_type(id);
+    if (!type) continue;
+    const quant::Format format = quant::Format::of_blocks(*type);
+    std::string name = format.name();
+    for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    // As in MLX's files and in GGUF's they are two formats.
+    if (name == "mxfp4" || name == "nvfp4") name = "gguf-" + name;
+    list.push_back({name, format});
+  }
+  return list;
+}
+
+// Those of `names`, in their order; all of them where there are none.
+std::vector<quant::Format> formats(const std::vector<std::string>& names) {
+  const std::vector<NamedFormat> known = all_formats();
+  std::vector<quant::Format> list;
+  for (const std::string& name : names) {
+    const auto named = std::find_if(known.begin(), known.end(), [&](const NamedFormat& f) {
+      return std::equal(f.name.begin(), f.name.end(), name.begin(), name.end(),
+                        [](unsigned char a, unsigned char b) { return a == std::tolower(b); });
+    });
+    if (named == known.end()) {
+      std::string all;
+      for (const NamedFormat& f : known) all += (all.empty() ? "" : ", ") + f.name;
+      throw_error(ErrorCode::kUsage, "--format: no format {}; there are {}", name, all);
+    }
+    list.push_back(named->format);
+  }
+  if (names.empty()) {
+    for (const NamedFormat& f : known) list.push_back(f.format);
   }
   return list;
 }
@@ -143,6 +180,8 @@ class Products {
 }  // namespace
 
 Report bench_kernels(const BenchOptions& options) {
+  const std::vector<quant::Format> chosen = formats(options.formats);
+  const quant::Format of_figure = options.formats.empty() ? formats({"4bit"})[0] : chosen[0];
   Products products(compute_threads(options.engine), options.repeat, options.stop);
   const std::vector<Isa> isas = find_isas();
   Report report;
@@ -152,7 +191,7 @@ Report bench_kernels(const BenchOptions& options) {
   report.lines.push_back(fmt::format(
       "kernels   {}, {} threads: one row of activations, beside a plain sum over the same bytes",
       limits::machine_name(), products.threads()));
-  for (const quant::Format& format : formats()) {
+  for (const quant::Format& format : chosen) {
     for (Isa isa : isas) {
       std::string line = fmt::format("{:<18}{:<8}", format.name(), kernels::cpu::isa_name(isa));
       for (int64_t rows : kRows) {
@@ -166,8 +205,9 @@ Report bench_kernels(const BenchOptions& options) {
                                             {"fraction", fraction}});
         line += fmt::format("  {}: {:5.1f} GB/s {:5.1f} %", rows, r.product_bytes_s / 1e9,
                             100 * fraction);
-        // The figure for the history: 4 bits, 1024 rows, the best instruction set.
-        if (format.bits == 4 && rows == kBatchRows && isa == isas.front()) {
+        // The figure for the history: 4 bits or what was asked for first, 1024 rows, the best
+        // instruction set.
+        if (format == of_figure && rows == kBatchRows && isa == isas.front()) {
           report.figure = r.product_bytes_s / 1e9;
           report.limit = r.sum_bytes_s / 1e9;
         }
@@ -178,7 +218,7 @@ Report bench_kernels(const BenchOptions& options) {
   LimitMeter meter(products.threads());
   report.lines.push_back(fmt::format(
       "more rows of activations, {} x {}: Gop/s and share of the int8 peak", kBatchRows, kCols));
-  for (const quant::Format& format : formats()) {
+  for (const quant::Format& format : chosen) {
     std::string line =
         fmt::format("{:<18}{:<8}", format.name(), kernels::cpu::isa_name(isas.front()));
     for (int64_t batch : kBatches) {

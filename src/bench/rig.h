@@ -24,6 +24,7 @@ struct BenchOptions {
   int64_t context = 0;            // positions before the first token that is measured
   int64_t batch = 1;              // rows of a step, where the benchmark has a choice
   int repeat = 3;
+  std::vector<std::string> formats;  // of bench_kernels: by name; empty: all
   uint64_t seed = 1;
   StopCheck stop;
 };

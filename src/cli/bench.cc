@@ -33,6 +33,7 @@ int bench(const BenchCommandOptions& o) {
   options.engine.context = 0;
   options.batch = o.batch;
   options.repeat = o.repeat;
+  options.formats = o.formats;
   options.seed = o.seed;
   options.stop = stop_requested;
   const bench::Report report =

@@ -149,7 +149,8 @@ struct BenchCommandOptions {
   std::string bench;  // "decode", …
   ModelOptions model;
   std::string routing = "model";
-  std::vector<std::string> caches;  // of `cache`: shares or sizes
+  std::vector<std::string> caches;   // of `cache`: shares or sizes
+  std::vector<std::string> formats;  // of `kernels`: by name; empty: all
   int64_t tokens = 0, batch = 1;
   int repeat = 3;
   uint64_t seed = 1;

@@ -12,11 +12,14 @@ constexpr const char* kBenchAbout =
     "  flashmoe bench decode ~/models/Qwen3.5-35B-A3B-4bit --context 8192\n"
     "  flashmoe bench decode MODEL --memory 16GiB --routing synthetic --results results.tsv\n"
     "  flashmoe bench prefill MODEL --tokens 2048\n"
+    "  flashmoe bench kernels --format 4bit,q4_k,q6_k\n"
     "  flashmoe bench cache qwen3-next-80b-a3b --routing synthetic --cache 10%,8GiB\n\n"
     "Limits are measured right before and after each figure, memory also amid decoding, with the\n"
     "same threads. cold: experts are read from disk for the first time; warm: the cache\n"
-    "holds what it can. --context counts positions before the first token that is measured. Random\n"
-    "weights route evenly, where no cache can do better than its share: --routing synthetic routes\n"
+    "holds what it can. --context counts positions before the first token that is measured. "
+    "Random\n"
+    "weights route evenly, where no cache can do better than its share: --routing synthetic "
+    "routes\n"
     "as trained models do.";
 
 constexpr const char* kGroup = "Benchmark";
@@ -88,6 +91,13 @@ CLI::App* add_bench(CLI::App& app, BenchCommandOptions* o) {
   products->add_option("--threads", o->model.engine.threads, "Threads (default: one for each CPU)")
       ->check(CLI::Range(1, 1024))
       ->group("Engine");
+  products
+      ->add_option("--format", o->formats,
+                   "Formats to measure, e.g. 4bit,q4_k,mxfp4,bf16 (default: all, which takes "
+                   "minutes; a wrong name lists them)")
+      ->delimiter(',')
+      ->type_name("NAME,...")
+      ->group(kGroup);
   CLI::App* cache = add_one(*bench, o, "cache",
                             "Eviction policies and predictors on a routing, without a disk; MODEL "
                             "may be a shape that synth knows",

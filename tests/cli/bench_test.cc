@@ -92,6 +92,21 @@ TEST_F(BenchTest, IoHasEveryWay) {
   EXPECT_GE(json["buffered"]["read_overhead"], 1);
 }
 
+TEST_F(BenchTest, KernelsMeasuresTheFormatsNamed) {
+  const nlohmann::json json = json_output(flashmoe(
+      {"bench", "kernels", "--format", "Q4_K,4bit", "--json", "--repeat", "1", "--threads", "1"}));
+  std::vector<std::string> named;
+  for (const nlohmann::json& row : json["matvec"]) {
+    expect_positive(row, {"gb_s", "limit_gb_s", "fraction"});
+    if (named.empty() || named.back() != row["format"]) named.push_back(row["format"]);
+  }
+  EXPECT_EQ(named, (std::vector<std::string>{"Q4_K", "affine 4-bit g64"}));
+  EXPECT_EQ(json["batch"].size(), 12u);
+  EXPECT_EQ(json["gb_s"], json["matvec"][1]["gb_s"]);  // 1024 rows of what was named first
+  expect_usage_error(flashmoe({"bench", "kernels", "--format", "q4_k,q7_k"}),
+                     {"q7_k", "4bit", "bf16", "q4_k", "iq4_xs"});
+}
+
 TEST_F(BenchTest, ResultsGetOneRowEach) {
   const TempFolder temp;
   const std::string results = temp.path() + "/results.tsv";

@@ -1,6 +1,7 @@
 // flashmoe quantize, and the other commands on what it wrote.
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <set>
 
 #include "base/npy.h"
@@ -113,6 +114,27 @@ INSTANTIATE_TEST_SUITE_P(Kinds, QuantizeSourceTest,
                                          "float_qwen3_moe_mixed_bf16", "mlx_qwen3_moe_mxfp4",
                                          "mlx_qwen3_moe_nvfp4_global"),
                          [](const auto& info) { return info.param; });
+
+// The default recipe, whose fits are shared among the threads row by row.
+TEST(QuantizeThreadsTest, ThreadsDoNotShow) {
+  const TempFolder temp;
+  const std::string source = golden_models() / "qwen3_5_moe_wrapper_bf16";
+  const auto result = [&](const std::string& threads) {
+    const std::string out = "out-" + threads;
+    const Outcome outcome =
+        flashmoe({"quantize", source, temp.file(out), "--bits", "3", "--threads", threads});
+    EXPECT_EQ(outcome.exit_code, 0) << outcome;
+    std::map<std::string, std::string> files;
+    for (const auto& entry : fs::directory_iterator(temp.file(out))) {
+      const std::string name = entry.path().filename();
+      files[name] = temp.read(out + "/" + name);
+    }
+    return files;
+  };
+  const auto one = result("1");
+  EXPECT_GT(one.size(), 1u);
+  for (const char* threads : {"2", "5"}) EXPECT_TRUE(result(threads) == one) << threads;
+}
 
 class QuantizeRefusalTest : public testing::Test {
  protected:

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <csignal>
+#include <filesystem>
 #include <thread>
 
 #include "tests/base/temp_folder.h"
@@ -153,6 +154,22 @@ TEST_F(StopTest, AReaderThatGoesAwayLeavesNothingHalfWritten) {
     child.send(SIGPIPE);  // as a line of progress into a closed pipe
     expect_ended_by_pipe(child.wait());
     EXPECT_EQ(entries(temp.path()), 1u) << arguments[0];
+  }
+}
+
+// What pack has to say comes when the store has its name.
+TEST_F(StopTest, AStoreOfWhichNobodyHearsIsWhole) {
+  const TempFolder temp;
+  const std::string store = temp.file("store");
+  for (const bool json : {false, true}) {
+    std::vector<std::string> arguments = {"pack", tiny_, store};
+    if (json) arguments.push_back("--json");
+    ChildProcess child(command(arguments));
+    child.close_output();
+    expect_ended_by_pipe(child.wait());
+    EXPECT_EQ(entries(temp.path()), 1u);
+    EXPECT_EQ(flashmoe({"pack", "--verify", store}).exit_code, 0);
+    std::filesystem::remove_all(store);
   }
 }
 

@@ -120,7 +120,7 @@ inline __m256 plain(const std::byte* block, int64_t i, int half) {
 }
 
 struct Avx2 {
-  static constexpr auto kBlockFunctions = avx2_block_functions;
+  static constexpr const BlockKernels& kBlocks = kAvx2Blocks;
   static constexpr auto kFloatsFunctions = avx2_floats_functions;
   static constexpr int kInt8Rows = 4;
   static constexpr int kFloatRows = 2;

@@ -76,7 +76,7 @@ inline __m512 plain(const std::byte* block, int64_t i) {
 }
 
 struct Avx512 {
-  static constexpr auto kBlockFunctions = avx512_block_functions;
+  static constexpr const BlockKernels& kBlocks = kAvx512Blocks;
   static constexpr auto kFloatsFunctions = avx512_floats_functions;
   static constexpr int kInt8Rows = 8;
   static constexpr int kFloatRows = 4;

@@ -79,7 +79,7 @@ inline float32x4_t plain(const std::byte* block, int64_t i, int v) {
 }
 
 struct Neon {
-  static constexpr auto kBlockFunctions = neon_block_functions;
+  static constexpr const BlockKernels& kBlocks = kNeonBlocks;
   static constexpr auto kFloatsFunctions = neon_floats_functions;
   static constexpr int kInt8Rows = 8;
   static constexpr int kFloatRows = 4;

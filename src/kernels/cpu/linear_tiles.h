@@ -5,7 +5,7 @@
 // An instruction set is a struct in its file's anonymous namespace, with
 //   kInt8Rows, kFloatRows: the largest tiles, up to 8
 //   int8_tile<bits, units, rows>, float_tile<bits, units, rows>, plain_tile<dtype, rows>
-//   kBlockFunctions: one of those below; its tiles lie in block_tiles.inc
+//   kBlocks: one of those below; its tiles lie in block_tiles.inc
 //   kFloatsFunctions: one of those below
 // where `units` is the number of units in a piece (quant/arithmetic.h): 1 or 2; and one for small
 // floats, with kInt8Rows, kFloatRows and
@@ -42,10 +42,15 @@ struct TileFunctions {
   TileFunction of_rows[kMostRows + 1] = {};
 };
 
-// The kernels for GGUF's blocks; int8 or float activations.
-TileFunctions avx512_block_functions(quant::BlockType type, bool int8);
-TileFunctions avx2_block_functions(quant::BlockType type, bool int8);
-TileFunctions neon_block_functions(quant::BlockType type, bool int8);
+// The kernels for GGUF's blocks; int8 or float activations. They lie in files of their own, by the
+// type of block: every type has as many tiles as there are numbers of rows, each of hundreds to
+// thousands of instructions.
+using BlockFunction = TileFunctions (*)(quant::BlockType type, bool int8);
+struct BlockKernels {
+  BlockFunction small, k, iq;  // as block_types_small.inc, block_types_k.inc, block_types_iq.inc
+};
+extern const BlockKernels kAvx512Blocks, kAvx2Blocks, kNeonBlocks;
+TileFunctions block_functions(const BlockKernels& kernels, quant::BlockType type, bool int8);
 
 void run_tiles(const TileFunctions& functions, const Matrix& weight, const std::byte* x,
                size_t row_bytes, int64_t n, int64_t block_begin, int64_t block_end, float* y,
@@ -177,7 +182,7 @@ TileFunctions tile_functions(const quant::Format& format, bool int8) {
     case quant::Encoding::kFloats:
       return Isa::kFloatsFunctions(format, int8);
     case quant::Encoding::kBlocks:
-      return Isa::kBlockFunctions(format.block, int8);
+      return block_functions(Isa::kBlocks, format.block, int8);
   }
   CHECK(!"an encoding");
 }
@@ -185,8 +190,8 @@ TileFunctions tile_functions(const quant::Format& format, bool int8) {
 template <typename Isa>
 void linear_int8(const Matrix& weight, const std::byte* x, int64_t n, int64_t block_begin,
                  int64_t block_end, float* y, int64_t y_stride) noexcept {
-  run_tiles(tile_functions<Isa>(weight.format, true), weight, x,
-            quant::int8_row_bytes(weight.cols), n, block_begin, block_end, y, y_stride);
+  run_tiles(tile_functions<Isa>(weight.format, true), weight, x, quant::int8_row_bytes(weight.cols),
+            n, block_begin, block_end, y, y_stride);
 }
 
 template <typename Isa>
