@@ -188,7 +188,9 @@ int parse_and_run(int argc, char** argv) {
       "  flashmoe pack --verify /fast/qwen35\n\n"
       "A run that was ended (Ctrl-C, a full disk, a lost machine) goes on where it was when the\n"
       "same command is given again.");
-  pack_app->add_option("SRC", pack_options.source, "Folder or org/name; with --verify, a store")
+  pack_app
+      ->add_option("SRC", pack_options.source,
+                   "Folder, .gguf file or org/name; with --verify, a store")
       ->required();
   pack_app->add_option("OUT", pack_options.destination, "Folder to write");
   pack_app->add_flag("--verify", pack_options.verify,

@@ -30,7 +30,8 @@ constexpr const char* kEvalAbout =
 
 CLI::App* add_eval(CLI::App& app, EvalOptions* o) {
   CLI::App* eval = app.add_subcommand("eval", kEvalAbout);
-  eval->add_option("MODEL", o->models, "Folders or org/name (default: the embedded model)");
+  eval->add_option("MODEL", o->models,
+                   "Folders, .gguf files or org/name (default: the embedded model)");
   eval->add_option("--text", o->text, "Text to foretell (- for standard input)")->type_name("FILE");
   eval->add_option("--tasks", o->tasks, "Tasks to answer")->type_name("FILE.jsonl");
   eval->add_option("--base", o->base, "Model to compare with on the text")->type_name("MODEL");
@@ -47,6 +48,7 @@ CLI::App* add_eval(CLI::App& app, EvalOptions* o) {
   eval->add_flag("--table", o->table, "Print a Markdown table (default for several models)");
   eval->add_flag("--json", o->json, "Print one JSON object; several models are its `rows`");
   add_model_options(*eval, &o->model);
+  eval->get_option("--context")->description("Tokens of a window of the text (default: 2048)");
   return eval;
 }
 

@@ -34,7 +34,7 @@ constexpr const char* kImatrixAbout =
 
 CLI::App* add_quantize(CLI::App& app, QuantizeCommandOptions* o) {
   CLI::App* quantize = app.add_subcommand("quantize", kQuantizeAbout);
-  quantize->add_option("SRC", o->source, "Folder or org/name");
+  quantize->add_option("SRC", o->source, "Folder, .gguf file or org/name");
   quantize->add_option("OUT", o->destination, "Folder to write");
   quantize->add_option("--bits", o->bits, "Bits of a weight (default: the recipe's, or 4)")
       ->check(CLI::IsMember({2, 3, 4, 5, 6, 8}));
@@ -52,12 +52,13 @@ CLI::App* add_quantize(CLI::App& app, QuantizeCommandOptions* o) {
 
 CLI::App* add_imatrix(CLI::App& app, ImatrixOptions* o) {
   CLI::App* imatrix = app.add_subcommand("imatrix", kImatrixAbout);
-  imatrix->add_option("SRC", o->model.model, "Folder or org/name")->required();
+  imatrix->add_option("SRC", o->model.model, "Folder, .gguf file or org/name")->required();
   imatrix->add_option("TEXT", o->text, "Text file (- for standard input)")->required();
   imatrix->add_option("-o,--out", o->out, "File to write (default: imatrix.safetensors)")
       ->type_name("FILE");
   imatrix->add_flag("--moments", o->moments, "The products of every two inputs, too");
   add_model_options(*imatrix, &o->model);
+  imatrix->get_option("--context")->description("Tokens of a window (default: 2048)");
   return imatrix;
 }
 

@@ -13,8 +13,7 @@ namespace flashmoe::cli {
 
 int quantize(const QuantizeCommandOptions& o) {
   if (o.print_recipe) {
-    const char* built_in = convert::built_in_recipe(o.recipe, o.bits.value_or(0));
-    fmt::print("{}", built_in != nullptr ? built_in : read_text(o.recipe, "recipe"));
+    fmt::print("{}", convert::recipe_text(o.recipe, o.bits.value_or(0)));
     return 0;
   }
   if (o.source.empty() || o.destination.empty()) {

@@ -1,7 +1,5 @@
 #include "convert/quantize.h"
 
-#include <fmt/ranges.h>
-
 #include <algorithm>
 #include <filesystem>
 #include <map>
@@ -22,7 +20,6 @@
 #include "convert/text_files.h"
 #include "format/checkpoint.h"
 #include "format/flash_moe_folder.h"
-#include "format/input_file.h"
 #include "format/safetensors_writer.h"
 #include "model/checkpoint_config.h"
 
@@ -39,19 +36,8 @@ Recipe find_recipe(const QuantizeOptions& options) {
     throw Error(ErrorCode::kUsage, "threads are 0 (all) or more");
   }
   const RecipeChanges changes = {options.bits, options.group};
-  if (const char* text = built_in_recipe(options.recipe, options.bits.value_or(0))) {
-    return parse_recipe(text, options.recipe, changes);
-  }
-  if (!fs::exists(options.recipe)) {
-    throw_error(ErrorCode::kUsage, "{}: is no built-in recipe ({}) and no file", options.recipe,
-                fmt::join(built_in_recipe_names(), ", "));
-  }
-  const io::File file = format::open_input(options.recipe);
-  constexpr uint64_t kMostBytes = 1 << 20;
-  if (file.size() > kMostBytes) {
-    throw_error(ErrorCode::kUsage, "{}: is too large for a recipe", options.recipe);
-  }
-  return parse_recipe(format::read_text(file, 0, file.size()), options.recipe, changes);
+  return parse_recipe(recipe_text(options.recipe, options.bits.value_or(0)), options.recipe,
+                      changes);
 }
 
 // Rounding what was rounded before costs quality twice.

@@ -1,10 +1,14 @@
 #include "convert/recipe.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
+#include <filesystem>
 #include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "format/input_file.h"
 
 namespace flashmoe::convert {
 
@@ -203,6 +207,20 @@ const char* built_in_recipe(std::string_view name, int bits) {
 }
 
 std::vector<std::string> built_in_recipe_names() { return {"mixed", "even", "minmax"}; }
+
+std::string recipe_text(const std::string& recipe, int bits) {
+  if (const char* text = built_in_recipe(recipe, bits)) return text;
+  if (!std::filesystem::exists(recipe)) {
+    throw_error(ErrorCode::kUsage, "{}: is no built-in recipe ({}) and no file", recipe,
+                fmt::join(built_in_recipe_names(), ", "));
+  }
+  const io::File file = format::open_input(recipe);
+  constexpr uint64_t kMostBytes = 1 << 20;
+  if (file.size() > kMostBytes) {
+    throw_error(ErrorCode::kUsage, "{}: is too large for a recipe", recipe);
+  }
+  return format::read_text(file, 0, file.size());
+}
 
 std::string kind_of_matrix(std::string_view path) {
   const auto found = std::find_if(std::begin(kKinds), std::end(kKinds),

@@ -55,6 +55,8 @@ Recipe parse_recipe(std::string_view text, const std::string& name, const Recipe
 // "mixed" depends on the bits.
 const char* built_in_recipe(std::string_view name, int bits);
 std::vector<std::string> built_in_recipe_names();
+// That of a built-in recipe, or of a file. Throws Error, kUsage where it is neither.
+std::string recipe_text(const std::string& recipe, int bits);
 
 // "router", "experts_down", …: the kind of the matrix with this path.
 std::string kind_of_matrix(std::string_view path);

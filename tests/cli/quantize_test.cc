@@ -183,6 +183,8 @@ TEST_F(QuantizeRefusalTest, AQuantisedModelIsOnlyWarnedOf) {
 TEST_F(QuantizeRefusalTest, RecipesAreFoundAndPrinted) {
   expect_usage_error(flashmoe({"quantize", source_, temp_.file("out"), "--recipe", "nouvelle"}),
                      {"nouvelle", "minmax"});
+  expect_usage_error(flashmoe({"quantize", "--print-recipe", "--recipe", "nouvelle"}),
+                     {"nouvelle", "minmax"});
   const Outcome outcome = flashmoe({"quantize", "--print-recipe", "--bits", "2"});
   ASSERT_EQ(outcome.exit_code, 0) << outcome;
   const std::string path = temp_.write("recipe.json", "// mine\n" + outcome.out);

@@ -72,14 +72,16 @@ constexpr TypeRow kTypes[] = {
     {BlockType::kNVFP4, {64, 36, 9, 0, 0, -1}},
 };
 
-// Bit 4 k + j to bit 8 j + k, and back.
-uint32_t gather_fields(uint32_t word) {
-  uint32_t moved = 0;
-  for (int j = 0; j < 4; ++j) {  // every fourth bit, moved together
-    uint32_t bits = word >> j & 0x11111111;
-    bits = (bits | bits >> 3) & 0x03030303;
-    bits = (bits | bits >> 6) & 0x000f000f;
-    bits = (bits | bits >> 12) & 0xff;
+typedef uint32_t Four __attribute__((vector_size(16)));
+
+// Bit 4 k + j of each lane to bit 8 j + k, and back.
+Four gather_fields(Four words) {
+  Four moved{};
+  for (uint32_t j = 0; j < 4; ++j) {  // every fourth bit, moved together
+    Four bits = words >> j & 0x11111111u;
+    bits = (bits | bits >> 3) & 0x03030303u;
+    bits = (bits | bits >> 6) & 0x000f000fu;
+    bits = (bits | bits >> 12) & 0xffu;
     moved |= bits << (8 * j);
   }
   return moved;
@@ -89,15 +91,6 @@ uint32_t scatter_fields(uint32_t word) {
   for (int i = 0; i < 32; ++i) moved |= (word >> (i % 4 * 8 + i / 4) & 1) << i;
   return moved;
 }
-
-void change_word(std::byte* at, uint32_t (*change)(uint32_t)) {
-  uint32_t word;
-  std::memcpy(&word, at, sizeof(word));
-  word = change(word);
-  std::memcpy(at, &word, sizeof(word));
-}
-
-typedef uint32_t Four __attribute__((vector_size(16)));
 
 // Four words of four rows, `stride` bytes apart, into the lanes of the four vectors at `places`.
 void interleave_four(const std::byte* from, size_t stride, const uint8_t* places, std::byte* to) {
@@ -171,8 +164,12 @@ void prepare_blocks(BlockType type, int64_t cols, const std::byte* codes, int co
     std::byte* to = row_block + layout.block_at(b);
     interleave(words, row_bytes, layout.words, count, places, to);
     if (layout.bits_word >= 0) {
-      for (int lane = 0; lane < count; ++lane) {
-        change_word(to + layout.bits_word * 64 + 4 * lane, gather_fields);
+      std::byte* word = to + layout.bits_word * 64;
+      for (int lane = 0; lane < kLanes; lane += 4, word += sizeof(Four)) {
+        Four lanes;
+        std::memcpy(&lanes, word, sizeof(lanes));
+        lanes = gather_fields(lanes);
+        std::memcpy(word, &lanes, sizeof(lanes));
       }
     }
     if (layout.tail_bytes == 0) continue;
@@ -192,7 +189,12 @@ void extract_block(BlockType type, const std::byte* row_block, int lane, int64_t
   std::byte* words = bytes + layout.words_at();
   const uint8_t* places = places_of(type);
   for (int w = 0; w < layout.words; ++w) std::memcpy(words + 4 * w, from + 64 * places[w], 4);
-  if (layout.bits_word >= 0) change_word(words + 4 * layout.bits_word, scatter_fields);
+  if (layout.bits_word >= 0) {
+    uint32_t word;
+    std::memcpy(&word, words + 4 * layout.bits_word, sizeof(word));
+    word = scatter_fields(word);
+    std::memcpy(words + 4 * layout.bits_word, &word, sizeof(word));
+  }
   std::memcpy(bytes + layout.tail_at, row_block + layout.tails_at(b) + lane * layout.tail_bytes,
               static_cast<size_t>(layout.tail_bytes));
 }
