@@ -56,11 +56,14 @@ class IgnoredSigpipe {
   void (*before_)(int);
 };
 
+// Other programs must not inherit the ends. (macOS has no call that does both at once; commands run
+// one after the other, so nothing is started in between.)
 void make_pipe(Descriptor* read_end, Descriptor* write_end) {
   std::array<int, 2> ends{};
-  if (pipe2(ends.data(), O_CLOEXEC) != 0) {
+  if (pipe(ends.data()) != 0) {
     throw_error(ErrorCode::kIo, "cannot make a pipe: {}", std::strerror(errno));
   }
+  for (int end : ends) fcntl(end, F_SETFD, FD_CLOEXEC);
   read_end->reset(ends[0]);
   write_end->reset(ends[1]);
 }
