@@ -8,14 +8,7 @@
 #include "quant/arithmetic.h"
 #include "quant/codebooks.h"
 
-// What is compiled for AVX2 is of this file alone: a shared inline function or template must not
-// come out of here into the baseline program.
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("avx2,fma,f16c")
-#endif
+#include "kernels/cpu/target_avx2.inc"
 
 #include "kernels/cpu/block_vectors_avx2.inc"
 
@@ -27,11 +20,7 @@
 
 #include "kernels/cpu/block_rows_small_avx2.inc"
 
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
+#include "kernels/cpu/target_end.inc"
 
 #include "kernels/cpu/block_functions.inc"
 

@@ -13,15 +13,7 @@
 #include "quant/arithmetic.h"
 #include "quant/codebooks.h"
 
-// What is compiled for AVX-512 is of this file alone: a shared inline function or template must not
-// come out of here into the baseline program.
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni"))), \
-                             apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("avx512f,avx512bw,avx512vl,avx512vnni,prefer-vector-width=512")
-#endif
+#include "kernels/cpu/target_avx512.inc"
 
 #include "kernels/cpu/block_vectors_avx512.inc"
 
@@ -29,11 +21,7 @@
 
 #include "kernels/cpu/block_types_small.inc"
 
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
+#include "kernels/cpu/target_end.inc"
 
 #include "kernels/cpu/block_functions.inc"
 

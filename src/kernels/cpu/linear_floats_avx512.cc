@@ -13,15 +13,7 @@
 #include "kernels/cpu/linear_tiles.h"
 #include "quant/arithmetic.h"
 
-// What is compiled for AVX-512 is of this file alone: a shared inline function or template must not
-// come out of here into the baseline program.
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni"))), \
-                             apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("avx512f,avx512bw,avx512vl,avx512vnni,prefer-vector-width=512")
-#endif
+#include "kernels/cpu/target_avx512.inc"
 
 namespace flashmoe::kernels::cpu {
 
@@ -182,11 +174,7 @@ struct Avx512Floats {
 
 }  // namespace flashmoe::kernels::cpu
 
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
+#include "kernels/cpu/target_end.inc"
 
 namespace flashmoe::kernels::cpu {
 

@@ -8,14 +8,7 @@
 #include "quant/arithmetic.h"
 #include "quant/small_floats.h"
 
-// What is compiled for dot products is of this file alone: a shared inline function or template
-// must not come out of here into the baseline program.
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("dotprod"))), apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("arch=armv8.2-a+dotprod")
-#endif
+#include "kernels/cpu/target_neon.inc"
 
 namespace flashmoe::kernels::cpu {
 
@@ -225,11 +218,7 @@ struct Neon {
 
 }  // namespace flashmoe::kernels::cpu
 
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
+#include "kernels/cpu/target_end.inc"
 
 namespace flashmoe::kernels::cpu {
 

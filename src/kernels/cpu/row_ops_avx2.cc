@@ -13,12 +13,7 @@
 #include "kernels/host/row_ops.h"
 #include "quant/decode.h"
 
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("avx2,fma,f16c")
-#endif
+#include "kernels/cpu/target_avx2.inc"
 
 namespace flashmoe::kernels::host {
 namespace {
@@ -49,8 +44,4 @@ constexpr int kRegisterFloats = 8;
 #define FLASHMOE_ROW_OPS_NAME "avx2"
 #include "kernels/host/row_ops.inc"
 
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
+#include "kernels/cpu/target_end.inc"
