@@ -164,6 +164,7 @@ void StreamedMoe::finish(const float* x, float* y, const kernels::FeedForwardJob
 
 void StreamedMoe::abandon() noexcept {
   loader_.drain();
+  guesses_.forget();
   ahead_.clear();
   early_.clear();
   residents_.clear();

@@ -46,8 +46,10 @@ class RouteGuesses {
       r.guesses += 1;
       if (needed(g.key)) r.right += 1;
     }
-    guesses_.clear();
+    forget();
   }
+  // The layer does not come.
+  void forget() { guesses_.clear(); }
 
  private:
   static constexpr size_t kMost = 64;  // guesses at a time: more could hardly be read

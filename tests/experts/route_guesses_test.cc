@@ -53,5 +53,15 @@ TEST(RouteGuessesTest, HoldsWhatWasGuessedForTheLayerAtHand) {
   EXPECT_FALSE(guesses.full());
 }
 
+TEST(RouteGuessesTest, WhatIsForgottenIsNotJudged) {
+  RouteGuesses guesses;
+  for (int i = 0; i < 100; ++i) {
+    guesses.add(i, 0);
+    guesses.forget();
+    guesses.judge([](ExpertKey) { return false; });
+  }
+  EXPECT_TRUE(guesses.pays(0));
+}
+
 }  // namespace
 }  // namespace flashmoe::experts
