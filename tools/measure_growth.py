@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 """Measures how the time of a token grows with context, experts, size and cache, and draws it beside the law expected of it.
 
-    tools/measure_growth.py measure FLASHMOE RESULTS.json --work FOLDER [--series context size] [--rounds 3]
+    tools/measure_growth.py measure FLASHMOE RESULTS.json --work FOLDER [--series context size] [--rounds 5]
     tools/measure_growth.py draw RESULTS.json PICTURE.svg
 
 `measure` writes models of random weights into FOLDER (layers as Qwen3.5-35B-A3B has them, 4 bits, a small vocabulary; 7 GB
 in all), runs `flashmoe bench decode` on them in short pieces, round after round, and adds to RESULTS.json. `draw` takes the
 medians, prints tables and draws them; it needs matplotlib. A law is bytes over a rate: those of the weights and of the
 state over the memory's, and then those of missed experts over the disk's. Rates change while this runs, so each run is
-held against the law with the rates measured around it; the pictures show both at the series' median rates.
+held against the law with the rates measured around it; the pictures show both at the series' median rates. Points of a
+series and series come by turns, round after round. Of a long context the benchmark computes the first 512 positions,
+whose keys and values are repeated.
 """
 
 import argparse
@@ -43,7 +45,7 @@ def config(layers, experts):
 
 # Of each series: (x, layers, experts, context, share of the experts in memory).
 SERIES = {
-    "context": [(context, 4, 16, context, 1) for context in CONTEXTS],
+    "context": [(context, 8, 16, context, 1) for context in CONTEXTS],
     "experts": [(experts, 4, experts, 256, 1) for experts in (16, 32, 64, 128, 256)],
     "size": [(layers, layers, 16, 256, 1) for layers in (4, 8, 12, 16, 24)],
     "cache": [(share, 8, 64, 256, share) for share in (0.2, 0.4, 0.6, 0.8, 1)],
@@ -76,10 +78,9 @@ class Bench:
         rest = sum(plan[part] for part in ("dense", "state", "staging", "scratch", "process"))
         return rest + int(share * plan["all_experts"]) + BUFFER
 
-    def point(self, layers, experts, context, share, repeat):
+    def point(self, layers, experts, context, share):
         model = self.model(layers, experts)
-        arguments = ["bench", "decode", model, "--json", "--routing", "uniform", "--tokens", 32, "--repeat", repeat,
-                     "--context", context]
+        arguments = ["bench", "decode", model, "--json", "--routing", "uniform", "--tokens", 32, "--context", context]
         if share < 1:
             arguments += ["--memory", self.memory_for(model, context + 1024, share), "--io", "uring"]
         else:
@@ -91,8 +92,10 @@ def kept(result):
     """What the pictures need of a run."""
     keys = ("tok_s", "bytes_per_token", "state_bytes_per_token", "missed_bytes_per_token", "hit_rate", "context",
             "memory_gb_s", "memory_amid_gb_s", "disk_gb_s")
+    runs = [{key: run[key] for key in keys if key in run} | {"attention_ms": 1000 * run["stages_s"]["attention"] / run["tokens"]}
+            for run in result["runs"]]
     return {"cache_share": result["setting"]["cache_share"], "commit": result["commit"], "machine": result["machine"],
-            "runs": [{key: run[key] for key in keys if key in run} for run in result["runs"]]}
+            "runs": runs}
 
 
 def measure(arguments):
@@ -102,11 +105,7 @@ def measure(arguments):
     for number in range(arguments.rounds):
         for name in arguments.series:
             for x, layers, experts, context, share in SERIES[name]:
-                # Long prompts take minutes; what follows them is measured once, more often.
-                once = context > 16384
-                if context > arguments.longest or (once and number > 0):
-                    continue
-                result = bench.point(layers, experts, context, share, 9 if once else 3)
+                result = bench.point(layers, experts, context, share)
                 results.append({"series": name, "x": x, **kept(result)})
                 path.write_text(json.dumps(results, indent=1) + "\n")
                 print(f"round {number + 1}  {name:8} {x:8g}  {1000 / result['tok_s']:8.3f} ms a token", flush=True)
@@ -208,8 +207,7 @@ def main():
     one.add_argument("results")
     one.add_argument("--work", required=True, help="where the models are kept")
     one.add_argument("--series", nargs="+", choices=SERIES, default=list(SERIES))
-    one.add_argument("--rounds", type=int, default=3)
-    one.add_argument("--longest", type=int, default=CONTEXTS[-1], help="the longest context")
+    one.add_argument("--rounds", type=int, default=5)
     one.add_argument("--prefix", default="", help="a command that runs the program, e.g. nice")
     one.set_defaults(call=measure)
     other = commands.add_parser("draw")

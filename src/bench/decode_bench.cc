@@ -65,8 +65,7 @@ Report bench_decode(const BenchOptions& options) {
   const Figures cold = figures_of(cold_span, rig, tokens / 2, "cold");
 
   if (rig.all_experts_fit()) rig.fill_cache();
-  rig.session().clear();
-  rig.session().sync(rig.random_tokens(context), options.stop);
+  rig.fill_context(context);
   warm_up(&rig, tokens);
   std::vector<Figures> runs;
   for (int i = 0; i < options.repeat; ++i) {

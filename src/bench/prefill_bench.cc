@@ -57,9 +57,8 @@ Report bench_prefill(const BenchOptions& options) {
   Rig rig(options, options.context + tokens);
   // The prompt follows `context` positions that are there already.
   const auto run = [&](bool disk) {
-    rig.session().clear();
-    std::vector<int32_t> timeline = rig.random_tokens(options.context);
-    if (!timeline.empty()) rig.session().sync(timeline, options.stop);
+    rig.fill_context(options.context);
+    std::vector<int32_t> timeline = rig.session().tokens();
     const std::vector<int32_t> prompt = rig.random_tokens(tokens);
     timeline.insert(timeline.end(), prompt.begin(), prompt.end());
     return rig.measure(tokens, disk, [&] {

@@ -169,6 +169,21 @@ void Rig::fill_cache() {
   engine_->set_route_tap(routing_.get());
 }
 
+void Rig::fill_context(int64_t tokens) {
+  session_->clear();
+  if (tokens == 0) return;
+  const int64_t computed = std::min<int64_t>(tokens, 2 * kernels::kPageTokens);
+  std::vector<int32_t> timeline = random_tokens(computed);
+  session_->sync(timeline, options_.stop);
+  if (computed == tokens) return;
+  auto& parts = engine::EngineAccess::parts(*session_);
+  parts.state.repeat_pages(tokens);
+  parts.tokens.reserve(static_cast<size_t>(tokens));
+  for (int64_t i = computed; i < tokens; ++i) {
+    parts.tokens.push_back(timeline[static_cast<size_t>(i % computed)]);
+  }
+}
+
 double Rig::decode(int64_t tokens) {
   using Clock = std::chrono::steady_clock;
   engine::SamplingOptions sampling;

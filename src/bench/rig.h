@@ -112,6 +112,9 @@ class Rig {
   std::vector<int32_t> random_tokens(int64_t count);
   // Makes all experts resident that fit, by steps that pick them evenly; leaves the session empty.
   void fill_cache();
+  // Gives the session `tokens` positions: up to two pages of them are computed, which then come
+  // again and again as the keys and values of the others.
+  void fill_context(int64_t tokens);
   // Lets `tokens` more tokens follow, one step each, and returns the seconds that the steps took.
   // Looks at the memory from time to time.
   double decode(int64_t tokens);

@@ -16,11 +16,10 @@ constexpr const char* kBenchAbout =
     "  flashmoe bench cache qwen3-next-80b-a3b --routing synthetic --cache 10%,8GiB\n\n"
     "Limits are measured right before and after each figure, memory also amid decoding, with the\n"
     "same threads. cold: experts are read from disk for the first time; warm: the cache\n"
-    "holds what it can. --context counts positions before the first token that is measured. "
-    "Random\n"
-    "weights route evenly, where no cache can do better than its share: --routing synthetic "
-    "routes\n"
-    "as trained models do.";
+    "holds what it can. --context counts positions before the first token that is measured; of\n"
+    "more than 512 the keys and values are those of the first 512 again and again, which takes\n"
+    "the same time. Random weights route evenly, where no cache can do better than its share:\n"
+    "--routing synthetic routes as trained models do.";
 
 constexpr const char* kGroup = "Benchmark";
 

@@ -72,7 +72,7 @@ struct SessionSnapshot::Parts {
 
 namespace engine {
 
-// For those in engine/ who deal with what sessions are made of.
+// For those in engine/ and bench/ who deal with what sessions are made of.
 struct EngineAccess {
   static const Engine::Parts& parts(const Engine& engine) { return *engine.parts_; }
   static Engine::Parts& parts(Engine& engine) { return *engine.parts_; }

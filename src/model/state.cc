@@ -115,6 +115,16 @@ void State::adopt(int64_t length) {
   commit(length);
 }
 
+void State::repeat_pages(int64_t length) {
+  const int held = shape_.pages_for(length_);
+  CHECK(length_ > 0 && length_ % kernels::kPageTokens == 0 && length >= length_);
+  reserve(length - length_);
+  for (int i = held; i < pages_.size(); ++i) {
+    std::memcpy(pages_.data(i), pages_.data(i % held), pages_.page_bytes());
+  }
+  length_ = length;
+}
+
 void State::reserve(int64_t tokens) {
   const int needed = shape_.pages_for(length_ + tokens);
   // The page that the sequence ends in may belong to a snapshot too.

@@ -120,6 +120,10 @@ class State {
   };
   Contents make_room(int64_t length);
   void adopt(int64_t length);
+  // For measuring what time a long sequence takes, which does not depend on what it holds: makes
+  // the sequence, of whole pages so far, `length` positions long. Its pages come again and again;
+  // the recurrent state stays.
+  void repeat_pages(int64_t length);
   const PageList& page_list() const { return pages_; }
   size_t recurrent_bytes() const { return current_.bytes(); }
 

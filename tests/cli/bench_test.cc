@@ -54,6 +54,14 @@ TEST_F(BenchTest, DecodeHasItsKeys) {
                                                        inspect["token_expert_bytes"].get<double>());
 }
 
+TEST_F(BenchTest, LongContextsNeedNoPrompt) {
+  const nlohmann::json json = bench({"decode", tiny_, "--tokens", "2", "--context", "1500"});
+  EXPECT_EQ(json["context"], 1500 + 2 + 1);  // after warming up, in the middle of the tokens
+  EXPECT_GT(json["tok_s"], 0);
+  const nlohmann::json prompt = bench({"prefill", tiny_, "--tokens", "2", "--context", "1500"});
+  EXPECT_EQ(prompt["steps"], 1);
+}
+
 TEST_F(BenchTest, RoutingsAreRepeatable) {
   for (const char* routing : {"uniform", "synthetic"}) {
     const std::vector<std::string> arguments = {"decode",    tiny_, "--tokens",  "2",

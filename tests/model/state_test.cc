@@ -96,6 +96,30 @@ TEST(StateTest, PagesComeBackToThePool) {
   }
 }
 
+TEST(StateTest, PagesAreRepeatedInOrder) {
+  const StateShape shape = small_shape();
+  PagePool pool(shape.page_bytes(), 5);
+  State state(shape, pool);
+  run_step(state, 256, 1);
+  run_step(state, 256, 2);
+  const Snapshot before = state.snapshot();
+  state.repeat_pages(1100);
+  EXPECT_EQ(state.length(), 1100);
+  for (int layer = 0; layer < 2; ++layer) {
+    const std::vector<std::byte*>& pages = state.pages(layer);
+    ASSERT_EQ(pages.size(), 5u);
+    for (int page = 0; page < 5; ++page) {
+      EXPECT_EQ(pages[static_cast<size_t>(page)][75], std::byte(1 + page % 2));
+    }
+  }
+  EXPECT_EQ(state.recurrent(0).state_in[0], 12);
+  EXPECT_NE(state.pages(0)[2], state.pages(0)[0]) << "each page has memory of its own";
+  run_step(state, 100, 3);  // behind position 1100, in the last page
+  EXPECT_EQ(state.pages(0)[4][1100 - 4 * 256], std::byte(3));
+  state.restore(before);
+  EXPECT_EQ(state.pages(0)[0][75], std::byte(1));
+}
+
 TEST(StateTest, AModelWithoutAttentionNeedsNoPages) {
   StateShape shape = small_shape();
   shape.attention_layers = 0;
