@@ -134,7 +134,7 @@ class Products {
     const kernels::cpu::LinearFunction linear = int8 ? table.linear_int8 : table.linear_float;
     const auto sum = limits::probe_loops(isa).sum;
 
-    const size_t bytes = kernels::cpu::prepared_bytes(format, rows, kCols);
+    const size_t bytes = quant::interleaved_bytes(format, rows, kCols);
     std::vector<size_t> order(buffer_.bytes() / bytes);
     std::iota(order.begin(), order.end(), size_t{0});
     std::shuffle(order.begin(), order.end(), std::mt19937(2));

@@ -291,7 +291,7 @@ class Planner {
     if (tensor->shape.size() < 2 || is_convolution(tensor->name)) return;
     if (const auto format = recipe_.format_of(tensor->path(), tensor->cols)) {
       tensor->format = {quant::Encoding::kAffine, tensor->dtype, format->bits, format->group};
-    } else if (source.format.encoding == quant::Encoding::kAffine && source.storage.in_rows()) {
+    } else if (source.format.encoding == quant::Encoding::kAffine && source.storage.keeps_rows()) {
       tensor->format = source.format;
       tensor->unchanged = true;
     }

@@ -34,6 +34,7 @@
 #include "format/input_file.h"
 #include "format/store.h"
 #include "io/output_file.h"
+#include "kernels/cpu/layout.h"
 #include "kernels/make_backend.h"
 #include "model/checkpoint_config.h"
 #include "model/gguf_config.h"
@@ -193,17 +194,20 @@ class Packer {
     AlignedBuffer buffer = take_buffer();
     const std::span<std::byte> content = buffer.span().first(end - begin);
     const std::vector<PackLayout::Piece>& pieces = layout_.pieces[number];
-    auto piece = std::partition_point(pieces.begin(), pieces.end(), [&](const auto& p) {
-      return p.offset + p.source.bytes <= begin;
-    });
+    auto piece = std::partition_point(pieces.begin(), pieces.end(),
+                                      [&](const auto& p) { return p.offset + p.bytes <= begin; });
     uint64_t filled = begin;
     for (; piece != pieces.end() && piece->offset < end; ++piece) {
       const uint64_t from = std::max(piece->offset, begin);
-      const uint64_t to = std::min(piece->offset + piece->source.bytes, end);
+      const uint64_t to = std::min(piece->offset + piece->bytes, end);
       std::fill(content.begin() + static_cast<std::ptrdiff_t>(filled - begin),
                 content.begin() + static_cast<std::ptrdiff_t>(from - begin), std::byte{0});
-      reader_.read(piece->source.file, piece->source.offset + (from - piece->offset), to - from,
-                   content.data() + (from - begin));
+      if (piece->interleave) {
+        interleave(*piece, content.data() + (from - begin));
+      } else {
+        reader_.read(piece->source.file, piece->source.offset + (from - piece->offset), to - from,
+                     content.data() + (from - begin));
+      }
       filled = to;
     }
     std::fill(content.begin() + static_cast<std::ptrdiff_t>(filled - begin), content.end(),
@@ -215,6 +219,20 @@ class Packer {
     }
     file.write(begin, content);
     give_back(std::move(buffer));
+  }
+
+  // A whole matrix: units of files with such pieces are whole records.
+  void interleave(const PackLayout::Piece& piece, std::byte* destination) {
+    const PackLayout::RowMatrix& matrix = *piece.interleave;
+    thread_local std::vector<std::byte> rows;
+    rows.resize(piece.source.bytes + matrix.scales.bytes + matrix.biases.bytes);
+    std::byte* scales = rows.data() + piece.source.bytes;
+    std::byte* biases = scales + matrix.scales.bytes;
+    reader_.read(piece.source, rows.data());
+    if (matrix.scales.bytes > 0) reader_.read(matrix.scales, scales);
+    if (matrix.biases.bytes > 0) reader_.read(matrix.biases, biases);
+    kernels::cpu::prepare({matrix.format, matrix.rows, matrix.cols, rows.data(), scales, biases}, 0,
+                          matrix.rows, destination);
   }
 
   AlignedBuffer take_buffer() {

@@ -3,10 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <optional>
 #include <set>
 #include <string>
 #include <utility>
+
+#include "quant/interleaved.h"
 
 namespace flashmoe::convert {
 
@@ -106,23 +109,41 @@ class Planner {
  private:
   // What one place in the records of a layer holds: of each expert a tensor or a slice.
   struct Column {
+    int part = 0;                            // of ExpertParts, the first that lies in it
     std::vector<const TensorInfo*> tensors;  // [experts]; all the same for a stack
     bool stack = false;
     std::string name;
+
+    int matrix() const { return part / experts::kMatrixParts; }
+    bool is_codes() const { return part % experts::kMatrixParts == 0; }
+    // Of one expert.
+    uint64_t bytes() const { return tensors.front()->extent.bytes / (stack ? tensors.size() : 1); }
+    Extent extent(size_t expert) const {
+      const TensorInfo& tensor = *tensors[expert];
+      Extent result = tensor.extent;
+      if (stack) {
+        result.bytes = bytes();
+        result.offset += expert * (tensor.slice_stride > 0 ? tensor.slice_stride : result.bytes);
+      }
+      return result;
+    }
   };
 
   // Nothing when the experts do not fit records.
   std::optional<std::vector<Column>> columns(int layer) const {
     const auto experts = static_cast<size_t>(index_.experts());
     std::vector<std::vector<const TensorInfo*>> of_expert(experts);
+    std::vector<int> first_parts;
     for (size_t e = 0; e < experts; ++e) {
-      for (const Extent& part : index_.layer(layer).parts[e]) {
+      for (int p = 0; p < experts::kParts; ++p) {
+        const Extent& part = index_.layer(layer).parts[e][static_cast<size_t>(p)];
         if (part.bytes == 0) continue;
         const std::optional<TensorMap::Slice> slice = map_.find(part);
         if (!slice) return std::nullopt;
         std::vector<const TensorInfo*>& seen = of_expert[e];
         if (std::find(seen.begin(), seen.end(), slice->tensor) == seen.end()) {
           seen.push_back(slice->tensor);
+          if (e == 0) first_parts.push_back(p);
         }
       }
       if (of_expert[e].size() != of_expert[0].size()) return std::nullopt;
@@ -130,6 +151,7 @@ class Planner {
     std::vector<Column> result(of_expert[0].size());
     for (size_t c = 0; c < result.size(); ++c) {
       Column& column = result[c];
+      column.part = first_parts[c];
       for (size_t e = 0; e < experts; ++e) column.tensors.push_back(of_expert[e][c]);
       if (!describe(&column)) return std::nullopt;
     }
@@ -163,35 +185,68 @@ class Planner {
     file.name = fmt::format("experts-{:03}.bin", layer);
     file.experts = index_.experts();
     const auto experts = static_cast<uint64_t>(file.experts);
+    std::array<std::optional<PackLayout::RowMatrix>, 3> matrices;  // that are interleaved
+    for (const Column& column : *found) {
+      if (column.is_codes()) matrices[column.matrix()] = interleaved(layer, column);
+    }
+    std::vector<PackLayout::Piece> record;  // of the first expert, without sources
+    std::vector<const Column*> sources;     // of each piece
     uint64_t end = 0;
     for (const Column& column : *found) {
-      const TensorInfo& first = *column.tensors.front();
-      const uint64_t bytes = first.extent.bytes / (column.stack ? experts : 1);
-      const uint64_t offset = round_up(end, kLine);
-      file.parts.push_back(
-          {column.name, first.dtype_name, !column.stack, first.shape, offset, bytes});
-      end = offset + bytes;
       for (const TensorInfo* tensor : column.tensors) packed_.insert(tensor);
+      const std::optional<PackLayout::RowMatrix>& matrix = matrices[column.matrix()];
+      if (!column.is_codes() && matrix) continue;
+      const TensorInfo& first = *column.tensors.front();
+      StoreManifest::Part part = {column.name,      first.dtype_name,     !column.stack,
+                                  first.shape,      round_up(end, kLine), column.bytes(),
+                                  first.interleaved};
+      if (matrix) {
+        part.interleaved = matrix->format;
+        if (matrix->format.encoding == quant::Encoding::kAffine) {
+          part.dtype = quant::dtype_name(matrix->format.dtype);
+        }
+        part.shape = {matrix->rows, matrix->cols};
+        if (column.stack) part.shape.insert(part.shape.begin(), file.experts);
+        part.bytes = quant::interleaved_bytes(matrix->format, matrix->rows, matrix->cols);
+      }
+      record.push_back({part.offset, part.bytes, {}, matrix});
+      sources.push_back(&column);
+      end = part.offset + part.bytes;
+      file.parts.push_back(std::move(part));
     }
     file.records.record_bytes = round_up(end, kPage);
     file.records.content_bytes = experts * file.records.record_bytes;
 
     std::vector<PackLayout::Piece> pieces;
     for (uint64_t e = 0; e < experts; ++e) {
-      for (size_t c = 0; c < found->size(); ++c) {
-        const Column& column = (*found)[c];
-        const TensorInfo& tensor = *column.tensors[e];
-        const StoreManifest::Part& part = file.parts[c];
-        Extent source = tensor.extent;
-        if (column.stack) {
-          source.offset += e * (tensor.slice_stride > 0 ? tensor.slice_stride : part.bytes);
-          source.bytes = part.bytes;
+      for (size_t i = 0; i < record.size(); ++i) {
+        PackLayout::Piece& piece = pieces.emplace_back(record[i]);
+        piece.offset += e * file.records.record_bytes;
+        piece.source = sources[i]->extent(e);
+        if (!piece.interleave) continue;
+        for (const Column& column : *found) {
+          if (column.matrix() != sources[i]->matrix() || column.is_codes()) continue;
+          const bool scales = column.part % experts::kMatrixParts == 1;
+          (scales ? piece.interleave->scales : piece.interleave->biases) = column.extent(e);
         }
-        pieces.push_back({e * file.records.record_bytes + part.offset, source});
       }
     }
     layout_.manifest.weights.push_back(std::move(file));
     layout_.pieces.push_back(std::move(pieces));
+  }
+
+  // The matrix with these codes, without its other parts, if it is to be interleaved.
+  std::optional<PackLayout::RowMatrix> interleaved(int layer, const Column& codes) const {
+    const ExpertIndex::Layer& l = index_.layer(layer);
+    const int which = codes.matrix();
+    const quant::Format& format = which == 0 ? l.gate : which == 1 ? l.up : l.down;
+    if (!l.storages[static_cast<size_t>(which)].in_rows() || !quant::can_restore(format)) return {};
+    const int64_t cols = which == 2 ? l.intermediate : l.hidden;
+    const auto rows = static_cast<int64_t>(codes.bytes() / format.code_bytes(cols));
+    // Gate and up may share a tensor, of which each is read by itself.
+    const int64_t own_rows = which == 2 ? l.hidden : l.intermediate;
+    if (rows != own_rows && own_rows % quant::kLanes != 0) return {};
+    return PackLayout::RowMatrix{format, rows, cols, {}, {}};
   }
 
   void add_dense() {
@@ -205,7 +260,7 @@ class Planner {
       end = offset + bytes;
       file.tensors.push_back({tensor.name, tensor.dtype_name, tensor.shape, offset, bytes});
       for (const Extent& extent : contiguous_extents(tensor)) {
-        if (extent.bytes > 0) layout_.pieces.front().push_back({offset, extent});
+        if (extent.bytes > 0) layout_.pieces.front().push_back({offset, extent.bytes, extent});
         offset += extent.bytes;
       }
     }

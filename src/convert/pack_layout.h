@@ -1,8 +1,10 @@
-// Where each tensor of a model goes in a packed store: one record for each expert, the dense part
-// in one file. Owns the choice of places; reads no weights.
+// Where each tensor of a model goes in a packed store: one record for each expert, its matrices
+// interleaved by rows where their rows can be had back, and the dense part in one file. Owns the
+// choice of places; reads no weights.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "experts/expert_index.h"
@@ -12,10 +14,17 @@
 namespace flashmoe::convert {
 
 struct PackLayout {
+  // A matrix of the source that is interleaved on its way (quant/interleaved.h).
+  struct RowMatrix {
+    quant::Format format;
+    int64_t rows = 0, cols = 0;
+    format::Extent scales, biases;  // empty where the format has none
+  };
   // Bytes of the source at their place in a file's content.
   struct Piece {
-    uint64_t offset = 0;
-    format::Extent source;
+    uint64_t offset = 0, bytes = 0;
+    format::Extent source;  // of a matrix: its codes
+    std::optional<RowMatrix> interleave{};
   };
   format::StoreManifest manifest;          // without checksums, companions and convention
   std::vector<std::vector<Piece>> pieces;  // of each file of manifest.weights, by offset

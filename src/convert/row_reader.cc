@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
 
 #include "base/error.h"
 #include "convert/first_error.h"
@@ -139,15 +140,42 @@ void RowReader::copy(const MlxTensor& tensor, int64_t first, int64_t count, std:
   for_each_run(tensor, first, count,
                [&](size_t which, int64_t member, int64_t row, int64_t n, int64_t) {
                  const MatrixInfo& matrix = tensor.matrices[which];
-                 const auto part = [&](const format::Extent& all, size_t bytes, std::byte** to) {
-                   if (bytes == 0) return;
-                   reader_.read(rows_of(all, matrix, member, row, n, bytes), *to);
-                   *to += static_cast<size_t>(n) * bytes;
-                 };
-                 part(matrix.codes, matrix.format.code_bytes(matrix.cols), &codes);
-                 part(matrix.scales, matrix.format.scale_bytes(matrix.cols), &scales);
-                 part(matrix.biases, matrix.format.bias_bytes(matrix.cols), &biases);
+                 read_parts(matrix, held({which, member}), member, row, n, codes, scales, biases);
+                 codes += static_cast<size_t>(n) * matrix.format.code_bytes(matrix.cols);
+                 scales += static_cast<size_t>(n) * matrix.format.scale_bytes(matrix.cols);
+                 biases += static_cast<size_t>(n) * matrix.format.bias_bytes(matrix.cols);
                });
+}
+
+const RowReader::Held* RowReader::held(const Key& key) const {
+  const auto found = held_.find(key);
+  return found == held_.end() ? nullptr : &found->second;
+}
+
+void RowReader::read_parts(const MatrixInfo& matrix, const Held* held, int64_t member,
+                           int64_t first, int64_t count, std::byte* codes, std::byte* scales,
+                           std::byte* biases) const {
+  if (held != nullptr && !matrix.storage.in_rows()) {
+    const auto part = [](const std::vector<std::byte>& bytes) {
+      return bytes.empty() ? nullptr : bytes.data();
+    };
+    return quant::unpack_rows({matrix.storage, matrix.format, matrix.rows, matrix.cols,
+                               part(held->codes), part(held->scales), part(held->biases)},
+                              matrix.format.permuted ? held->order.data() : nullptr, first, count,
+                              codes, scales, biases);
+  }
+  const auto read = [&](const format::Extent& part, std::vector<std::byte> Held::*whole,
+                        size_t row_bytes, std::byte* to) {
+    if (row_bytes == 0) return;
+    if (held == nullptr) {
+      return reader_.read(rows_of(part, matrix, member, first, count, row_bytes), to);
+    }
+    std::memcpy(to, (held->*whole).data() + static_cast<size_t>(first) * row_bytes,
+                static_cast<size_t>(count) * row_bytes);
+  };
+  read(matrix.codes, &Held::codes, matrix.format.code_bytes(matrix.cols), codes);
+  read(matrix.scales, &Held::scales, matrix.format.scale_bytes(matrix.cols), scales);
+  read(matrix.biases, &Held::biases, matrix.format.bias_bytes(matrix.cols), biases);
 }
 
 void RowReader::read_rows(const MlxTensor& tensor, size_t which, int64_t member, int64_t first,
@@ -157,40 +185,13 @@ void RowReader::read_rows(const MlxTensor& tensor, size_t which, int64_t member,
   const int64_t cols = matrix.cols;
   const size_t code_bytes = format.code_bytes(cols), scale_bytes = format.scale_bytes(cols),
                bias_bytes = format.bias_bytes(cols);
-  const auto found = held_.find({which, member});
-  const Held* held = found == held_.end() ? nullptr : &found->second;
+  const Held* held = this->held({which, member});
   const auto n = static_cast<size_t>(count);
-  std::vector<std::byte> memory;  // codes, scales and biases of the rows
-  const std::byte *codes, *scales, *biases;
-  if (held != nullptr && matrix.storage.in_rows()) {
-    const auto at = static_cast<size_t>(first);
-    codes = held->codes.data() + at * code_bytes;
-    scales = held->scales.data() + at * scale_bytes;
-    biases = held->biases.data() + at * bias_bytes;
-  } else {
-    memory.resize(n * (code_bytes + scale_bytes + bias_bytes));
-    std::byte* to[] = {memory.data(), memory.data() + n * code_bytes,
-                       memory.data() + n * (code_bytes + scale_bytes)};
-    if (held != nullptr) {
-      const auto part = [](const std::vector<std::byte>& bytes) {
-        return bytes.empty() ? nullptr : bytes.data();
-      };
-      quant::unpack_rows({matrix.storage, format, matrix.rows, cols, part(held->codes),
-                          part(held->scales), part(held->biases)},
-                         format.permuted ? held->order.data() : nullptr, first, count, to[0], to[1],
-                         to[2]);
-    } else {
-      const auto read = [&](const format::Extent& part, size_t bytes, std::byte* place) {
-        if (bytes > 0) reader_.read(rows_of(part, matrix, member, first, count, bytes), place);
-      };
-      read(matrix.codes, code_bytes, to[0]);
-      read(matrix.scales, scale_bytes, to[1]);
-      read(matrix.biases, bias_bytes, to[2]);
-    }
-    codes = to[0];
-    scales = to[1];
-    biases = to[2];
-  }
+  std::vector<std::byte> memory(n * (code_bytes + scale_bytes + bias_bytes));
+  std::byte* codes = memory.data();
+  std::byte* scales = codes + n * code_bytes;
+  std::byte* biases = scales + n * scale_bytes;
+  read_parts(matrix, held, member, first, count, codes, scales, biases);
   std::vector<float> sorted(format.permuted ? static_cast<size_t>(cols) : 0);
   for (size_t i = 0; i < n; ++i, out += cols) {
     float* row = format.permuted ? sorted.data() : out;

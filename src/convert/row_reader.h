@@ -29,7 +29,7 @@ class RowReader {
   // out [count, tensor.cols]. Any threads at once. Throws Error kIo; kCorrupt for a quantised
   // weight that is not finite.
   void read(const MlxTensor& tensor, int64_t first, int64_t count, float* out) const;
-  // The same rows as they lie in the file, of a matrix that is stored row by row.
+  // The same rows as the source's format has them, of a storage that keeps_rows.
   void copy(const MlxTensor& tensor, int64_t first, int64_t count, std::byte* codes,
             std::byte* scales, std::byte* biases) const;
 
@@ -43,7 +43,11 @@ class RowReader {
 
   bool must_hold(const format::MatrixInfo& matrix) const;
   Held load(const format::MatrixInfo& matrix, int64_t member) const;
-  // Rows [first, first + count) of one matrix of a stack, in the source's order of inputs.
+  const Held* held(const Key& key) const;  // nullptr if it can be read row by row
+  // The parts of rows [first, first + count) of one matrix of a stack.
+  void read_parts(const format::MatrixInfo& matrix, const Held* held, int64_t member, int64_t first,
+                  int64_t count, std::byte* codes, std::byte* scales, std::byte* biases) const;
+  // The same as numbers, in the source's order of inputs.
   void read_rows(const MlxTensor& tensor, size_t matrix, int64_t member, int64_t first,
                  int64_t count, float* out) const;
 

@@ -22,7 +22,13 @@ ExpertPin::~ExpertPin() {
   if (cache_ != nullptr) cache_->unpin(key_);
 }
 
-std::byte* ExpertPin::data() const { return cache_->slot_data(key_); }
+std::byte* ExpertPin::data() const { return cache_->slot(key_); }
+
+std::byte* ExpertPin::exchange(std::byte* memory) {
+  CHECK(cache_->entries_[key_].stage == ExpertCache::Stage::kReserved);
+  CHECK(cache_->common_slot_bytes() > 0);
+  return std::exchange(cache_->slot(key_), memory);
+}
 
 void ExpertPin::publish() {
   ExpertCache::Entry& entry = cache_->entries_[key_];
@@ -58,12 +64,10 @@ ExpertCache::ExpertCache(const ExpertIndex& index, std::vector<size_t> slot_byte
     c.capacity = static_cast<int>(
         std::min<size_t>(static_cast<size_t>(c.capacity), budget_bytes / c.slot_bytes));
     c.memory = AlignedBuffer(c.slot_bytes * static_cast<size_t>(c.capacity), pages);
+    for (size_t i = 0; i < static_cast<size_t>(c.capacity); ++i) {
+      c.slots.push_back(c.memory.data() + i * c.slot_bytes);
+    }
   }
-}
-
-std::byte* ExpertCache::slot_data(ExpertKey key) {
-  SizeClass& c = class_of(key);
-  return c.memory.data() + c.slot_bytes * static_cast<size_t>(entries_[key].slot);
 }
 
 std::optional<ExpertPin> ExpertCache::find(ExpertKey key) {

@@ -38,6 +38,9 @@ class ExpertPin {
 
   ExpertKey key() const { return key_; }
   std::byte* data() const;
+  // An empty slot's memory for other memory of common_slot_bytes, aligned to pages. Whose it was
+  // must keep it as long as the cache lives.
+  std::byte* exchange(std::byte* memory);
   void publish();  // the slot now holds the expert
 
  private:
@@ -69,6 +72,8 @@ class ExpertCache {
   // what is not pinned does not suffice.
   std::optional<ExpertPin> reserve(ExpertKey key, Victim victim = Victim::kLeastUsed);
 
+  // Bytes of every slot, where all are alike and so keep their memory; else 0.
+  size_t common_slot_bytes() const { return classes_.size() == 1 ? classes_[0].slot_bytes : 0; }
   size_t budget_bytes() const { return budget_bytes_; }
   size_t resident_bytes() const { return used_bytes_; }
   int64_t resident_experts() const { return resident_; }
@@ -79,7 +84,8 @@ class ExpertCache {
   struct SizeClass {
     size_t slot_bytes = 0;
     AlignedBuffer memory;  // room for all the slots that the budget or the model allows
-    int used_slots = 0;    // slots handed out so far; the memory behind them is untouched
+    std::vector<std::byte*> slots;
+    int used_slots = 0;  // slots handed out so far; the memory behind them is untouched
     int capacity = 0;
     std::vector<int> free_slots;
   };
@@ -92,7 +98,7 @@ class ExpertCache {
 
   int layer_of(ExpertKey key) const { return key / index_.experts(); }
   SizeClass& class_of(ExpertKey key) { return classes_[class_index_[layer_of(key)]]; }
-  std::byte* slot_data(ExpertKey key);
+  std::byte*& slot(ExpertKey key) { return class_of(key).slots[entries_[key].slot]; }
   void give_back(ExpertKey key, bool keep_memory);
   void unpin(ExpertKey key);
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "base/check.h"
 #include "base/error.h"
@@ -21,6 +22,7 @@ ExpertLoader::ExpertLoader(const ExpertIndex& index, std::span<const io::File> f
   std::vector<std::span<std::byte>> spans;
   for (int b = buffers - 1; b >= 0; --b) {
     free_buffers_.push_back(b);
+    staging_[b].memory = memory_.data() + staging_bytes_ * static_cast<size_t>(b);
     spans.push_back({staging_data(b), staging_bytes_});
   }
   queue_.register_buffers(spans);
@@ -41,7 +43,7 @@ void ExpertLoader::start(ExpertKey key) {
   const int buffer = free_buffers_.back();
   free_buffers_.pop_back();
   Staging& staging = staging_[buffer];
-  staging = {key, 0, index_.reads(key, alignment_, whole_), {}};
+  staging = {staging.memory, key, 0, index_.reads(key, alignment_, whole_), {}};
   staging.reads_left = staging.plan.count;
   if (in_flight_++ == 0) busy_since_ = Clock::now();
   for (int r = 0; r < staging.plan.count; ++r) submit(buffer, r);
@@ -122,7 +124,7 @@ ExpertLoader::Loaded ExpertLoader::wait() {
     busy_s_ += std::chrono::duration<double>(Clock::now() - busy_since_).count();
   }
   finish_records(buffer);
-  Loaded loaded{staging_[buffer].key, buffer, {}};
+  Loaded loaded{staging_[buffer].key, buffer, staging_data(buffer), {}};
   index_.matrices(loaded.key, staging_[buffer].plan, staging_data(buffer), &loaded.gate_up_down);
   check_orders(loaded);
   return loaded;
@@ -148,6 +150,11 @@ void ExpertLoader::check_orders(const Loaded& loaded) const {
 }
 
 void ExpertLoader::release(const Loaded& loaded) { free_buffers_.push_back(loaded.buffer); }
+
+std::byte* ExpertLoader::exchange(const Loaded& loaded, std::byte* memory) {
+  free_buffers_.push_back(loaded.buffer);
+  return std::exchange(staging_[loaded.buffer].memory, memory);
+}
 
 void ExpertLoader::drain() noexcept {
   std::array<io::ReadCompletion, 16> completions;

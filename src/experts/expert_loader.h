@@ -31,6 +31,7 @@ class ExpertLoader {
   struct Loaded {
     ExpertKey key;
     int buffer;
+    const std::byte* memory;  // of the whole buffer
     std::array<kernels::FileMatrix, 3> gate_up_down;
   };
 
@@ -42,6 +43,10 @@ class ExpertLoader {
   Loaded wait();
   bool has_complete() const { return !complete_.empty(); }  // `wait` would not wait
   void release(const Loaded& loaded);
+  // Instead of `release`: what was loaded stays in its memory, which is the caller's from now on,
+  // and the ring has `memory` for it, of buffer_bytes() bytes and aligned as they are.
+  std::byte* exchange(const Loaded& loaded, std::byte* memory);
+  size_t buffer_bytes() const { return staging_bytes_; }
   // Waits for all reads in flight and forgets them.
   void drain() noexcept;
 
@@ -52,15 +57,14 @@ class ExpertLoader {
   using Clock = std::chrono::steady_clock;
 
   struct Staging {
+    std::byte* memory = nullptr;
     ExpertKey key = -1;
     int reads_left = 0;
     ExpertReads plan;
     std::array<size_t, kParts> done_bytes{};  // of each read
   };
 
-  std::byte* staging_data(int buffer) {
-    return memory_.data() + staging_bytes_ * static_cast<size_t>(buffer);
-  }
+  std::byte* staging_data(int buffer) { return staging_[buffer].memory; }
   void submit(int buffer, int read);
   void complete(const io::ReadCompletion& completion);
   void finish_records(int buffer);

@@ -220,11 +220,7 @@ void StreamedMoe::compute_arrived(const float* x, float* y) {
       early_.push_back(*loaded);
       break;
     }
-    for (int m = 0; m < 3; ++m) {
-      const kernels::FileMatrix& matrix = loaded->gate_up_down[m];
-      backend_.prepare(matrix, 0, matrix.rows, slot->data() + offsets[m]);
-    }
-    loader_.release(*loaded);
+    fill(*loaded, offsets, &*slot);
     slot->publish();
     Work& work = *wanted(loaded->key);
     work.arrived = true;
@@ -234,6 +230,24 @@ void StreamedMoe::compute_arrived(const float* x, float* y) {
     start_reads();
   }
   compute_residents(x, y);
+}
+
+void StreamedMoe::fill(const ExpertLoader::Loaded& loaded, const std::array<size_t, 4>& offsets,
+                       ExpertPin* slot) {
+  bool is_slot = loader_.buffer_bytes() == cache_.common_slot_bytes();
+  for (int m = 0; m < 3; ++m) {
+    const kernels::FileMatrix& matrix = loaded.gate_up_down[m];
+    is_slot &= backend_.is_laid_out(matrix.storage) && matrix.codes == loaded.memory + offsets[m];
+  }
+  if (is_slot) {  // as it came from disk; nothing is copied
+    slot->exchange(loader_.exchange(loaded, slot->data()));
+    return;
+  }
+  for (int m = 0; m < 3; ++m) {
+    const kernels::FileMatrix& matrix = loaded.gate_up_down[m];
+    backend_.prepare(matrix, 0, matrix.rows, slot->data() + offsets[m]);
+  }
+  loader_.release(loaded);
 }
 
 void StreamedMoe::compute_residents(const float* x, float* y,

@@ -101,6 +101,9 @@ class StreamedMoe final : public MoeRunner {
   std::optional<ExpertLoader::Loaded> next_arrived(bool wait);
   Work* wanted(ExpertKey key);
   void compute_arrived(const float* x, float* y);
+  // Brings what was loaded, matrices at `offsets`, into the slot.
+  void fill(const ExpertLoader::Loaded& loaded, const std::array<size_t, 4>& offsets,
+            ExpertPin* slot);
   // Computes residents_, in as few calls of the backend as kPairsPerCall allows, and unpins them.
   // The first call has `shared` too, unless that is nullptr.
   void compute_residents(const float* x, float* y, const kernels::FeedForwardJob* shared = nullptr);

@@ -34,6 +34,9 @@ struct TensorInfo {
   // bytes from one to the next. `extent` then begins at the first one, and its size is that of all
   // without the gaps. 0: the tensor is contiguous.
   uint64_t slice_stride = 0;
+  // Of a whole matrix, or a stack, whose rows are interleaved (quant/interleaved.h): its format.
+  // The bytes are those of all its parts, `shape` counts weights.
+  std::optional<quant::Format> interleaved{};
 };
 
 // The tensor's bytes in order: its extent, or one for each slice.

@@ -84,10 +84,27 @@ class Store : public Checkpoint {
  private:
   std::optional<MatrixInfo> resolve_matrix(std::string_view prefix,
                                            std::optional<int64_t> expected_cols) const override {
+    if (std::optional<MatrixInfo> matrix = interleaved_matrix(prefix)) return matrix;
     if (manifest_.convention == kStoreGguf) {
       return resolve_gguf_matrix(*this, prefix, expected_cols);
     }
     return format::resolve_matrix(*this, quantization_, prefix, expected_cols);
+  }
+
+  std::optional<MatrixInfo> interleaved_matrix(std::string_view prefix) const {
+    const TensorInfo* tensor = find(std::string(prefix) + ".weight");
+    if (tensor == nullptr) tensor = find(prefix);
+    if (tensor == nullptr || !tensor->interleaved) return std::nullopt;
+    MatrixInfo matrix;
+    matrix.name = prefix;
+    matrix.format = *tensor->interleaved;
+    matrix.count = tensor->shape.size() == 3 ? tensor->shape[0] : 1;
+    matrix.rows = tensor->shape[tensor->shape.size() - 2];
+    matrix.cols = tensor->shape.back();
+    matrix.storage.kind = quant::Storage::Kind::kInterleaved;
+    matrix.stride = tensor->slice_stride;
+    matrix.add_part(&MatrixInfo::codes, *tensor);
+    return matrix;
   }
 
   static void check_size(const std::string& path, uint64_t bytes) {

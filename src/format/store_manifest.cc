@@ -7,7 +7,9 @@
 
 #include "base/checksum.h"
 #include "base/error.h"
+#include "format/gguf_types.h"
 #include "format/json_file.h"
+#include "quant/interleaved.h"
 
 namespace flashmoe::format {
 
@@ -20,6 +22,7 @@ constexpr const char* kFormatName = "flashmoe store";
 constexpr size_t kMaxRank = 16;
 constexpr uint64_t kMaxRecordBytes = uint64_t{1} << 30;  // of what is read and checked at once
 constexpr std::string_view kExpertPlace = "{}";
+constexpr uint64_t kMaxGroup = 128;
 
 std::string checksums_text(const std::vector<uint64_t>& values) {
   std::string text;
@@ -178,6 +181,7 @@ class ManifestParser {
     part.each = value.has("names");
     part.name = value.at(part.each ? "names" : "name").text();
     parse_place(value, file.records.record_bytes, &part);
+    if (value.has("interleaved")) part.interleaved = parse_format(value.at("interleaved"), part);
     std::vector<int64_t> slice = part.shape;
     if (part.each) {
       if (part.name.find(kExpertPlace) == std::string::npos) value.fail("its names have no {}");
@@ -187,8 +191,46 @@ class ManifestParser {
       }
       slice.erase(slice.begin());
     }
-    check_bytes(value, part.dtype, slice, part.bytes);
+    if (part.interleaved) {
+      check_matrix(value, *part.interleaved, slice, part.bytes);
+    } else {
+      check_bytes(value, part.dtype, slice, part.bytes);
+    }
     return part;
+  }
+
+  // The format of an interleaved part, whose dtype is that of its scales, elements or blocks.
+  static quant::Format parse_format(const Value& value, const StoreManifest::Part& part) {
+    std::optional<quant::Format> format;
+    if (value.has("bits")) {
+      format = {quant::Encoding::kAffine, quant::dtype_named(part.dtype),
+                static_cast<int>(value.at("bits").number(1, 8)),
+                static_cast<int>(value.at("group").number(1, kMaxGroup))};
+    } else {
+      format = gguf_format(part.dtype);
+    }
+    if (!format || !quant::can_restore(*format)) {
+      value.fail(
+          fmt::format("with type {} is no format that can be interleaved", brief(part.dtype)));
+    }
+    return *format;
+  }
+
+  static void check_matrix(const Value& value, const quant::Format& format,
+                           const std::vector<int64_t>& shape, uint64_t bytes) {
+    if (shape.size() != 2) value.fail("its shape is not that of a matrix for each expert");
+    const int64_t rows = shape[0], cols = shape[1];
+    // A weight has a bit at least, so that what fits a record keeps sizes from overflowing.
+    const auto most = static_cast<int64_t>(8 * kMaxRecordBytes);
+    const int64_t unit = format.encoding == quant::Encoding::kBlocks
+                             ? quant::block_info(format.block).inputs
+                             : std::max(format.group, 1);
+    if (rows < 1 || cols < 1 || rows > most / cols || cols % unit != 0) {
+      value.fail("its shape does not suit its format");
+    }
+    if (bytes != quant::interleaved_bytes(format, rows, cols)) {
+      value.fail("its bytes are not those of format and shape");
+    }
   }
 
   // What shape and type say, where the type is one whose size is known here.
@@ -221,6 +263,18 @@ ordered_json place_json(const char* name_key, const T& tensor) {
   return entry;
 }
 
+// What the part's type leaves open.
+ordered_json format_json(const quant::Format& format) {
+  if (format.encoding != quant::Encoding::kAffine) return ordered_json::object();
+  return {{"bits", format.bits}, {"group", format.group}};
+}
+
+ordered_json part_json(const StoreManifest::Part& part) {
+  ordered_json entry = place_json(part.each ? "names" : "name", part);
+  if (part.interleaved) entry["interleaved"] = format_json(*part.interleaved);
+  return entry;
+}
+
 }  // namespace
 
 std::string store_manifest_text(const StoreManifest& manifest) {
@@ -237,7 +291,7 @@ std::string store_manifest_text(const StoreManifest& manifest) {
     if (file.experts > 0) {
       entry["experts"] = file.experts;
       for (const StoreManifest::Part& part : file.parts) {
-        entry["parts"].push_back(place_json(part.each ? "names" : "name", part));
+        entry["parts"].push_back(part_json(part));
       }
     } else {
       entry["tensors"] = ordered_json::array();
@@ -260,11 +314,12 @@ StoreManifest parse_store_manifest(std::string_view text, const std::string& sou
   const json document = parse_json(text, source);
   const Value root(document, "the manifest", source);
   const uint64_t version = root.at("version").number(1, std::numeric_limits<uint64_t>::max());
-  if (version != kStoreVersion) {
-    throw_error(ErrorCode::kUnsupported,
-                "{}: is of version {}, and this flashmoe knows version {}; pack the model again or "
-                "take a newer flashmoe",
-                source, version, kStoreVersion);
+  if (version > kStoreVersion) {
+    throw_error(
+        ErrorCode::kUnsupported,
+        "{}: is of version {}, and this flashmoe knows versions to {}; pack the model again "
+        "or take a newer flashmoe",
+        source, version, kStoreVersion);
   }
   return ManifestParser().parse(root);
 }
@@ -287,6 +342,7 @@ std::vector<TensorInfo> store_tensors(const StoreManifest& manifest, const std::
       const uint64_t record_bytes = file.records.record_bytes;
       if (!part.each) {
         add(part, part.name, {number, part.offset, experts * part.bytes}, record_bytes);
+        tensors.back().interleaved = part.interleaved;
         continue;
       }
       const size_t place = part.name.find(kExpertPlace);
@@ -294,6 +350,7 @@ std::vector<TensorInfo> store_tensors(const StoreManifest& manifest, const std::
         std::string name = part.name;
         name.replace(place, kExpertPlace.size(), std::to_string(e));
         add(part, std::move(name), {number, e * record_bytes + part.offset, part.bytes}, 0);
+        tensors.back().interleaved = part.interleaved;
       }
     }
   }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,7 +13,7 @@
 
 namespace flashmoe::format {
 
-constexpr int kStoreVersion = 1;
+constexpr int kStoreVersion = 2;  // 1 had no interleaved parts
 constexpr const char* kStoreManifestName = "store.json";
 constexpr const char* kStoreChecksumName = "store.xxh3";  // of store.json: 16 digits and a newline
 constexpr const char* kStoreSafetensors = "safetensors";  // conventions
@@ -36,6 +37,9 @@ struct StoreManifest {
     bool each = false;
     std::vector<int64_t> shape;
     uint64_t offset = 0, bytes = 0;  // in the record
+    // Where the part is a whole matrix interleaved by rows (quant/interleaved.h), or a stack of
+    // them: its format. The name is that of the tensor of its codes, `shape` counts weights.
+    std::optional<quant::Format> interleaved;
   };
   struct WeightFile {
     std::string name;

@@ -179,6 +179,8 @@ class Backend {
   virtual size_t prepared_bytes(const quant::Format& format, int64_t rows, int64_t cols) const = 0;
   virtual void prepare(const FileMatrix& source, int64_t row_begin, int64_t rows,
                        std::byte* destination) = 0;
+  // Whether a matrix of this storage has the layout already: `prepare` would copy its codes.
+  virtual bool is_laid_out(const quant::Storage&) const { return false; }
   // Scratch bytes this backend holds when no call has more than `rows` rows, no product is wider
   // than `width` inputs, no feed-forward network than `intermediate`, and no sequence is longer
   // than `positions`.

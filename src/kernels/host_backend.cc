@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 
 #include "base/check.h"
 #include "kernels/host/input_order.h"
@@ -54,6 +55,10 @@ size_t HostBackend::prepared_bytes(const quant::Format& format, int64_t rows, in
 
 void HostBackend::prepare(const FileMatrix& source, int64_t row_begin, int64_t rows,
                           std::byte* destination) {
+  if (is_laid_out(source.storage)) {
+    if (row_begin > 0) destination += layout_bytes(source.format, row_begin, source.cols);
+    return copy(source.codes, layout_bytes(source.format, source.rows, source.cols), destination);
+  }
   const int32_t* order = nullptr;
   if (source.format.permuted) {
     int32_t* inputs = reinterpret_cast<int32_t*>(destination);
@@ -68,6 +73,14 @@ void HostBackend::prepare(const FileMatrix& source, int64_t row_begin, int64_t r
     const FileMatrix part =
         file_rows(source, order, begin, std::min(step, source.rows - begin), &buffer);
     lay_out(part, row_begin + begin, rows, destination);
+  });
+}
+
+void HostBackend::copy(const std::byte* from, size_t bytes, std::byte* to) {
+  constexpr size_t kPiece = size_t{64} << 10;
+  pool_.run(static_cast<int>((bytes + kPiece - 1) / kPiece), [&](int task) noexcept {
+    const size_t begin = static_cast<size_t>(task) * kPiece;
+    std::memcpy(to + begin, from + begin, std::min(kPiece, bytes - begin));
   });
 }
 

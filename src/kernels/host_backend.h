@@ -114,6 +114,7 @@ class HostBackend : public Backend {
     bool shares_input = false;       // with the job before
     int loaded = 0, multiplied = 0;  // stages: its input; gate and up
   };
+  void copy(const std::byte* from, size_t bytes, std::byte* to);  // by all threads
   Precision input_precision(const FeedForward& network) const;
   void plan_networks(int64_t hidden, std::span<const FeedForwardJob> jobs);
   void attend_by_blocks(const AttentionShape& shape, const AttentionInput& input,

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "quant/interleaved.h"
 
 namespace flashmoe::model {
 
@@ -12,8 +13,13 @@ namespace {
 using format::Extent;
 using format::MatrixInfo;
 
+// Rows come in runs of this many: 0 where a matrix can only be taken whole.
+int64_t row_unit(const quant::Storage& storage) {
+  if (storage.kind == quant::Storage::Kind::kInterleaved) return quant::kLanes;
+  return storage.in_rows() ? 1 : 0;
+}
+
 // Rows [first, first + rows) of matrix `which` of a stack, as its kMatrixParts parts of an expert.
-// Other storages than rows are taken whole.
 void set_parts(const MatrixInfo& info, int64_t which, int64_t first, int64_t rows, Extent* parts) {
   const Extent* whole[experts::kMatrixParts] = {&info.codes, &info.scales, &info.biases,
                                                 &info.group_of_input};
@@ -22,10 +28,11 @@ void set_parts(const MatrixInfo& info, int64_t which, int64_t first, int64_t row
     const uint64_t bytes = whole[p]->bytes / static_cast<uint64_t>(info.count);
     const uint64_t stride = info.stride > 0 ? info.stride : bytes;
     parts[p] = {whole[p]->file, whole[p]->offset + static_cast<uint64_t>(which) * stride, bytes};
-    if (!info.storage.in_rows()) continue;
-    const uint64_t row_bytes = bytes / static_cast<uint64_t>(info.rows);
-    parts[p].offset += static_cast<uint64_t>(first) * row_bytes;
-    parts[p].bytes = static_cast<uint64_t>(rows) * row_bytes;
+    if (rows == info.rows) continue;
+    const int64_t unit = row_unit(info.storage);
+    const uint64_t unit_bytes = bytes / static_cast<uint64_t>(info.rows / unit);
+    parts[p].offset += static_cast<uint64_t>(first / unit) * unit_bytes;
+    parts[p].bytes = static_cast<uint64_t>(rows / unit) * unit_bytes;
   }
 }
 
@@ -64,7 +71,8 @@ class LayerResolver {
     const MatrixInfo gate_up =
         finder_.matrix(in_layer(names_.fused_gate_up), 2 * inner_, hidden_, experts_);
     const MatrixInfo down = finder_.matrix(in_layer(names_.fused_down), hidden_, inner_, experts_);
-    if (!gate_up.storage.in_rows()) {
+    const int64_t unit = row_unit(gate_up.storage);
+    if (unit == 0 || inner_ % unit != 0) {
       throw_error(ErrorCode::kUnsupported,
                   "{}: tensor '{}': gate and up together as {} are not "
                   "supported",

@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/half.h"
 #include "quant/decode.h"
+#include "quant/interleaved.h"
 #include "quant/small_floats.h"
 
 namespace flashmoe::quant {
@@ -167,6 +168,10 @@ class Unpacker {
 
 void unpack_rows(const StoredMatrix& source, const int32_t* order, int64_t begin, int64_t n,
                  std::byte* codes, std::byte* scales, std::byte* biases) {
+  if (source.storage.kind == Storage::Kind::kInterleaved) {
+    CHECK(order == nullptr);
+    return restore_rows(source.format, source.cols, source.codes, begin, n, codes, scales, biases);
+  }
   CHECK(!source.storage.in_rows() && source.storage.group > 0);
   const Unpacker unpacker(source, order);
   unpacker.codes(begin, n, codes);
@@ -195,6 +200,7 @@ std::string storage_name(const Storage& storage, const Format& format) {
   };
   switch (storage.kind) {
     case Storage::Kind::kRows:
+    case Storage::Kind::kInterleaved:
       return format.name();
     case Storage::Kind::kGptq:
       return affine("gptq");

@@ -15,16 +15,17 @@ struct Storage {
   // Shapes are [outer, inner]; in = inputs (columns), out = outputs (rows), groups = groups of
   // inputs. "Words" are 32 bits; codes fill them as one stream, low bit first.
   enum class Kind {
-    kRows,      // row-major parts of the Format: nothing to do
-    kGptq,      // codes: words [in * bits / 32, out], a column of words is an output's stream;
-                // zeros: words [groups, out * bits / 32]; scales [groups, out]
-    kAwq,       // 4 bits. codes: words [in, out / 8]; zeros: words [groups, out / 8]; both with
-                // outputs 0 2 4 6 1 3 5 7 of each eight from the low bits up; scales [groups, out]
-    kPacked,    // codes row-major; scales [out, groups]; zeros: words [out * bits / 32, groups], or
-                // none where the middle code stands for zero
-    kScaled,    // codes row-major; scales [out / scale_rows, groups], rounded up
-    kTwoScales  // codes (e2m1) and scales (e4m3) row-major, and one float32: what stands for the
-                // largest product of the two, 6 * 448
+    kRows,    // row-major parts of the Format: nothing to do
+    kGptq,    // codes: words [in * bits / 32, out], a column of words is an output's stream;
+              // zeros: words [groups, out * bits / 32]; scales [groups, out]
+    kAwq,     // 4 bits. codes: words [in, out / 8]; zeros: words [groups, out / 8]; both with
+              // outputs 0 2 4 6 1 3 5 7 of each eight from the low bits up; scales [groups, out]
+    kPacked,  // codes row-major; scales [out, groups]; zeros: words [out * bits / 32, groups], or
+              // none where the middle code stands for zero
+    kScaled,  // codes row-major; scales [out / scale_rows, groups], rounded up
+    kTwoScales,   // codes (e2m1) and scales (e4m3) row-major, and one float32: what stands for the
+                  // largest product of the two, 6 * 448
+    kInterleaved  // codes: all parts of 16 rows together, see quant/interleaved.h
   };
   Kind kind = Kind::kRows;
   int64_t group = 0;       // inputs that share a scale in the file, the last group may be shorter
@@ -33,6 +34,8 @@ struct Storage {
 
   bool operator==(const Storage&) const = default;
   bool in_rows() const { return kind == Kind::kRows; }
+  // Whether the rows that come out are those that went in, to the bit.
+  bool keeps_rows() const { return in_rows() || kind == Kind::kInterleaved; }
 };
 
 // A whole matrix as it lies in its file; parts that the storage has not are null.

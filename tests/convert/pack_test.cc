@@ -4,23 +4,30 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
+#include <array>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <map>
+#include <set>
+#include <span>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
+#include "base/checksum.h"
 #include "base/error.h"
 #include "base/stop_signal.h"
 #include "base/thread_pool.h"
+#include "convert/quantize.h"
 #include "convert/verify_store.h"
 #include "format/content_reader.h"
 #include "format/store.h"
 #include "kernels/make_backend.h"
 #include "model/config.h"
 #include "model/weights.h"
+#include "quant/interleaved.h"
 #include "tests/base/temp_folder.h"
 #include "tests/convert/model_folder.h"
 
@@ -43,6 +50,35 @@ std::string bytes_of(const format::ContentReader& reader, const format::TensorIn
   return bytes;
 }
 
+// Codes, scales and biases of one matrix of a stack, row by row.
+std::array<std::string, 3> rows_of(const format::ContentReader& reader,
+                                   const format::MatrixInfo& matrix, int64_t member) {
+  const auto part = [&](const Extent& all) {
+    const uint64_t bytes = all.bytes / static_cast<uint64_t>(matrix.count);
+    const uint64_t stride = matrix.stride > 0 ? matrix.stride : bytes;
+    std::string result(bytes, '\0');
+    reader.read({all.file, all.offset + static_cast<uint64_t>(member) * stride, bytes},
+                reinterpret_cast<std::byte*>(result.data()));
+    return result;
+  };
+  if (matrix.storage.in_rows()) {
+    return {part(matrix.codes), matrix.scales.bytes > 0 ? part(matrix.scales) : "",
+            matrix.biases.bytes > 0 ? part(matrix.biases) : ""};
+  }
+  EXPECT_EQ(matrix.storage.kind, quant::Storage::Kind::kInterleaved);
+  const std::string interleaved = part(matrix.codes);
+  const auto rows = static_cast<size_t>(matrix.rows);
+  std::array<std::string, 3> result = {
+      std::string(rows * matrix.format.code_bytes(matrix.cols), '\0'),
+      std::string(rows * matrix.format.scale_bytes(matrix.cols), '\0'),
+      std::string(rows * matrix.format.bias_bytes(matrix.cols), '\0')};
+  const auto bytes = [](std::string& s) { return reinterpret_cast<std::byte*>(s.data()); };
+  quant::restore_rows(matrix.format, matrix.cols,
+                      reinterpret_cast<const std::byte*>(interleaved.data()), 0, matrix.rows,
+                      bytes(result[0]), bytes(result[1]), bytes(result[2]));
+  return result;
+}
+
 std::map<std::string, std::string> folder_bytes(const fs::path& folder) {
   std::map<std::string, std::string> files;
   for (const auto& entry : fs::directory_iterator(folder)) {
@@ -51,6 +87,13 @@ std::map<std::string, std::string> folder_bytes(const fs::path& folder) {
   }
   return files;
 }
+
+struct Case {
+  const char* name;
+  Family family;
+  Layout layout;
+  int bits = 16;
+};
 
 class PackTest : public testing::Test {
  protected:
@@ -69,6 +112,13 @@ class PackTest : public testing::Test {
     return {};
   }
 
+  void write_source(const Case& c) {
+    const std::string plain = c.bits < 16 ? temp_.file("plain") : source();
+    ModelFolder(c.family, c.layout, DType::kBf16, {}).write(plain);
+    if (c.bits == 16) return;
+    quantize(plain, source(), {c.bits, 32, 0, "minmax", ""});
+  }
+
   void flip(const std::string& name, uint64_t offset) {
     std::fstream file(store() + "/" + name, std::ios::in | std::ios::out | std::ios::binary);
     file.seekg(static_cast<std::streamoff>(offset));
@@ -82,16 +132,10 @@ class PackTest : public testing::Test {
   std::string message_;
 };
 
-struct Case {
-  const char* name;
-  Family family;
-  Layout layout;
-};
-
 class PackLayoutsTest : public PackTest, public testing::WithParamInterface<Case> {};
 
 TEST_P(PackLayoutsTest, HoldsEveryTensorToTheBit) {
-  ModelFolder(GetParam().family, GetParam().layout, DType::kBf16, {}).write(source());
+  write_source(GetParam());
   temp_.write("source/tokenizer.json", "{\"a\": 1}");
   const PackReport report = pack(source(), store());
   EXPECT_EQ(report.resumed_bytes, 0u);
@@ -101,8 +145,24 @@ TEST_P(PackLayoutsTest, HoldsEveryTensorToTheBit) {
   EXPECT_EQ(temp_.read("store/tokenizer.json"), "{\"a\": 1}");
   const format::ContentReader from_reader(*from, format::Checksums::kIgnore);
   const format::ContentReader to_reader(*to, format::Checksums::kVerify);
-  ASSERT_EQ(to->tensors().size(), from->tensors().size());
+  std::set<std::string> interleaved;  // tensors of the source
+  for (const format::TensorInfo& tensor : to->tensors()) {
+    if (!tensor.interleaved) continue;
+    std::string prefix = tensor.name;
+    if (prefix.ends_with(".weight")) prefix.resize(prefix.size() - 7);
+    const auto expected = from->find_matrix(prefix), actual = to->find_matrix(prefix);
+    ASSERT_TRUE(expected && actual) << prefix;
+    EXPECT_EQ(actual->format, expected->format);
+    ASSERT_EQ(std::tuple(actual->count, actual->rows, actual->cols),
+              std::tuple(expected->count, expected->rows, expected->cols));
+    for (int64_t m = 0; m < expected->count; ++m) {
+      EXPECT_EQ(rows_of(to_reader, *actual, m), rows_of(from_reader, *expected, m)) << prefix;
+    }
+    interleaved.insert(expected->tensors.begin(), expected->tensors.end());
+  }
+  EXPECT_FALSE(interleaved.empty());
   for (const format::TensorInfo& expected : from->tensors()) {
+    if (interleaved.contains(expected.name)) continue;
     const format::TensorInfo* actual = to->find(expected.name);
     ASSERT_NE(actual, nullptr) << expected.name;
     EXPECT_EQ(actual->dtype, expected.dtype);
@@ -134,7 +194,9 @@ INSTANTIATE_TEST_SUITE_P(Models, PackLayoutsTest,
                          testing::Values(Case{"split", Family::kQwen3Moe, Layout::kSplit},
                                          Case{"fused", Family::kQwen35Moe, Layout::kFused},
                                          Case{"wrapped", Family::kQwen35Moe, Layout::kWrapped},
-                                         Case{"mlx", Family::kQwen3Next, Layout::kMlx}),
+                                         Case{"mlx", Family::kQwen3Next, Layout::kMlx},
+                                         Case{"mlx4", Family::kQwen3Next, Layout::kMlx, 4},
+                                         Case{"mlx3", Family::kQwen35Moe, Layout::kFused, 3}),
                          [](const auto& info) { return info.param.name; });
 
 TEST_F(PackTest, AStoreOfAStoreIsTheSame) {
@@ -142,6 +204,66 @@ TEST_F(PackTest, AStoreOfAStoreIsTheSame) {
   pack(source(), store());
   pack(store(), temp_.file("again"));
   EXPECT_EQ(folder_bytes(temp_.file("again")), folder_bytes(store()));
+}
+
+TEST_F(PackTest, AStoreIsQuantisedAsItsSource) {
+  for (const int bits : {16, 4}) {
+    const std::string of = std::to_string(bits);
+    const std::string from = temp_.file("from" + of), packed = temp_.file("packed" + of);
+    ModelFolder(Family::kQwen35Moe, Layout::kFused, DType::kBf16, {}).write(temp_.file("bf16"));
+    if (bits == 16) {
+      fs::rename(temp_.file("bf16"), from);
+    } else {
+      quantize(temp_.file("bf16"), from, {bits, 32, 0, "minmax", ""});
+    }
+    pack(from, packed);
+    quantize(from, temp_.file("expected" + of), {3, 32, 0, "minmax", ""});
+    quantize(packed, temp_.file("actual" + of), {3, 32, 0, "minmax", ""});
+    EXPECT_EQ(folder_bytes(temp_.file("actual" + of)), folder_bytes(temp_.file("expected" + of)));
+  }
+}
+
+// Stores of before the experts were interleaved.
+TEST_F(PackTest, ReadsTheFirstVersion) {
+  ModelSizes sizes;
+  ModelFolder(Family::kQwen35Moe, Layout::kFused, DType::kBf16, sizes).write(source());
+  pack(source(), store());
+  std::string manifest = temp_.read("store/store.json");
+  const std::string version = "\"version\": 2";
+  manifest.replace(manifest.find(version), version.size(), "\"version\": 1");
+  temp_.write("store/store.json", manifest);
+  temp_.write("store/store.xxh3",
+              checksum_text(checksum(std::as_bytes(std::span(manifest)))) + "\n");
+  EXPECT_NO_THROW(Checkpoint::open(store()));
+}
+
+TEST_F(PackTest, RefusesInterleavedPartsThatDoNotFit) {
+  ModelFolder(Family::kQwen35Moe, Layout::kFused, DType::kBf16, {}).write(source());
+  pack(source(), store());
+  const std::string manifest = temp_.read("store/store.json");
+  const auto message = [&](const char* key, const nlohmann::json& value) {
+    nlohmann::json edited = nlohmann::json::parse(manifest);
+    edited["weights"][1]["parts"][0][key] = value;
+    try {
+      format::parse_store_manifest(edited.dump(), "store.json");
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kCorrupt);
+      return std::string(error.what());
+    }
+    return std::string("no error");
+  };
+  const std::string place = "store.json: the manifest.weights[1].parts[0]";
+  EXPECT_EQ(message("bytes", 64), place + ": its bytes are not those of format and shape");
+  EXPECT_EQ(message("shape", {4, 192, 63}),
+            place + ": its bytes are not those of format and shape");
+  EXPECT_EQ(message("shape", {4, int64_t{1} << 40, int64_t{1} << 40}),
+            place + ": its shape does not suit its format");
+  EXPECT_EQ(message("shape", {4, 192}),
+            place + ": its shape is not that of a matrix for each expert");
+  EXPECT_EQ(message("dtype", "I32"),
+            place + ".interleaved: with type \"I32\" is no format that can be interleaved");
+  EXPECT_EQ(message("interleaved", {{"bits", 7}, {"group", 64}}),
+            place + ".interleaved: with type \"BF16\" is no format that can be interleaved");
 }
 
 // As on a disk that is full after more and more files: each run fails, the next goes on.

@@ -5,7 +5,9 @@
 #include <random>
 
 #include "base/error.h"
+#include "convert/pack.h"
 #include "io/fault_queue.h"
+#include "tests/base/temp_folder.h"
 #include "tests/engine/forced_logits.h"
 
 namespace flashmoe::engine {
@@ -78,6 +80,23 @@ TEST_P(IdentityTest, WhateverIsReadAhead) {
     OpenHooks hooks;
     hooks.cache_bytes = cache;
     expect_same(options, "no look-ahead, cache of " + std::to_string(cache), hooks);
+  }
+}
+
+// A store's experts are computed as they come from disk, or copied, or turned back into rows.
+TEST_P(IdentityTest, InPlaceOrPacked) {
+  const TempFolder folder;
+  EngineOptions options = options_;
+  options.model = folder.file("store");
+  convert::pack(options_.model, options.model);
+  const MemoryPlan plan = Engine::open(options)->plan();
+  for (const bool checksums : {false, true}) {
+    options.checksums = checksums;
+    for (uint64_t cache : {plan.token_experts, plan.all_experts / 2, plan.all_experts}) {
+      OpenHooks hooks;
+      hooks.cache_bytes = cache;
+      expect_same(options, "packed, cache of " + std::to_string(cache), hooks);
+    }
   }
 }
 

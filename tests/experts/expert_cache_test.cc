@@ -70,6 +70,26 @@ TEST(ExpertCacheTest, ASlotThatIsNeverPublishedComesBack) {
   EXPECT_TRUE(cache.reserve(1));
 }
 
+TEST(ExpertCacheTest, ASlotTakesOtherMemory) {
+  const ExpertIndex index(1, 8);
+  ExpertCache cache(index, {kPage}, 2 * kPage);
+  ASSERT_EQ(cache.common_slot_bytes(), kPage);
+  AlignedBuffer other(kPage);
+  std::optional<ExpertPin> slot = cache.reserve(0);
+  std::byte* const before = slot->data();
+  EXPECT_EQ(slot->exchange(other.data()), before);
+  slot->publish();
+  slot.reset();
+  EXPECT_EQ(cache.find(0)->data(), other.data());
+  // Whoever comes into the slot later finds the same memory.
+  cache.reserve(1)->publish();
+  slot = cache.reserve(2);
+  EXPECT_EQ(slot->data(), other.data());
+
+  const ExpertIndex two(2, 8);
+  EXPECT_EQ(ExpertCache(two, {kPage, 2 * kPage}, 8 * kPage).common_slot_bytes(), 0u);
+}
+
 TEST(ExpertCacheTest, SizeClassesShareTheBudget) {
   const ExpertIndex index(3, 4);  // layer 1 has no experts
   ExpertCache cache(index, {kPage, 0, 3 * kPage - 5}, 6 * kPage);

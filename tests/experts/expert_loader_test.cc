@@ -93,6 +93,25 @@ TEST_F(ExpertLoaderTest, BringsEveryPart) {
   }
 }
 
+// What was loaded is the caller's; the ring goes on with other memory.
+TEST_F(ExpertLoaderTest, ExchangesItsMemory) {
+  std::vector<io::File> files;
+  files.emplace_back(path_, io::Access::kDirect);
+  const auto queue = io::make_read_queue(io::QueueKind::kAuto);
+  ExpertLoader loader(index_, files, *queue, 2);
+  const size_t bytes = loader.buffer_bytes();
+  AlignedBuffer others(bytes * kExperts);
+  std::vector<ExpertLoader::Loaded> kept;
+  for (ExpertKey key = 0; key < kExperts; ++key) {
+    loader.start(key);
+    kept.push_back(loader.wait());
+    std::byte* memory = others.data() + bytes * static_cast<size_t>(key);
+    EXPECT_EQ(loader.exchange(kept.back(), memory), kept.back().memory);
+  }
+  for (const ExpertLoader::Loaded& loaded : kept) expect_right(loaded);
+  load_all(loader);  // where others are
+}
+
 TEST_F(ExpertLoaderTest, AsksAgainAfterShortReads) {
   for (io::Access access : {io::Access::kBuffered, io::Access::kDirect}) {
     std::vector<io::File> files;

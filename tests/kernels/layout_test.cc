@@ -28,11 +28,35 @@ TEST(Layout, GivesEveryRowBack) {
   }
 }
 
+// As they were in the file, to the bit.
+TEST(Layout, GivesTheFilesRowsBack) {
+  for (const quant::Format& format : testing::all_formats()) {
+    if (!quant::can_restore(format)) continue;
+    for (int64_t cols : testing::some_cols(format)) {
+      const int64_t rows = 40, begin = 13, count = 22;
+      TestMatrix m(format, rows, cols, 14);
+      const FileMatrix file = m.file_rows(begin, count);
+      const std::byte* parts[] = {file.codes, file.scales, file.biases};
+      const size_t bytes[] = {format.code_bytes(cols), format.scale_bytes(cols),
+                              format.bias_bytes(cols)};
+      std::vector<std::byte> restored[3];
+      for (int p = 0; p < 3; ++p) restored[p].resize(bytes[p] * count);
+      quant::restore_rows(format, cols, m.prepared().data, begin, count, restored[0].data(),
+                          restored[1].data(), restored[2].data());
+      for (int p = 0; p < 3; ++p) {
+        if (bytes[p] == 0) continue;
+        EXPECT_EQ(std::memcmp(restored[p].data(), parts[p], restored[p].size()), 0)
+            << format.name() << " of " << cols << ", part " << p;
+      }
+    }
+  }
+}
+
 TEST(Layout, IsTheSameInParts) {
   for (const quant::Format& format : testing::all_formats()) {
     const int64_t rows = 55, cols = format.encoding == quant::Encoding::kPlain ? 601 : 768;
     TestMatrix m(format, rows, cols, 12);
-    const size_t bytes = prepared_bytes(format, rows, cols);
+    const size_t bytes = quant::interleaved_bytes(format, rows, cols);
     AlignedBuffer parts(bytes);
     std::memset(parts.data(), 0xff, bytes);
     for (int64_t begin : {32, 0, 48, 16}) {
@@ -50,7 +74,7 @@ TEST(Layout, IsTheSameFromEveryInstructionSet) {
     for (int64_t rows : {16, 37}) {
       for (int64_t cols : testing::some_cols(format)) {
         const TestMatrix m(format, rows, cols, 14);
-        AlignedBuffer scalar(prepared_bytes(format, rows, cols)), vector(scalar.bytes());
+        AlignedBuffer scalar(quant::interleaved_bytes(format, rows, cols)), vector(scalar.bytes());
         std::memset(scalar.data(), 0xff, scalar.bytes());
         std::memset(vector.data(), 0xff, vector.bytes());
         prepare(m.file(), 0, rows, scalar.data(), Isa::kScalar);
@@ -64,14 +88,15 @@ TEST(Layout, IsTheSameFromEveryInstructionSet) {
 
 TEST(Layout, TakesNoMoreRoomThanTheFile) {
   for (const quant::Format& format : testing::all_formats()) {
-    EXPECT_EQ(prepared_bytes(format, 512, 2048), 512 * format.row_bytes(2048)) << format.name();
+    EXPECT_EQ(quant::interleaved_bytes(format, 512, 2048), 512 * format.row_bytes(2048))
+        << format.name();
   }
 }
 
 TEST(Layout, PadsTheLastBlockWithZeros) {
   const quant::Format format{quant::Encoding::kAffine, quant::DType::kF32, 4, 64};
   const TestMatrix m(format, 1, 64, 13);
-  AlignedBuffer prepared(prepared_bytes(format, 1, 64));
+  AlignedBuffer prepared(quant::interleaved_bytes(format, 1, 64));
   std::memset(prepared.data(), 0xff, prepared.bytes());
   prepare(m.file(), 0, 1, prepared.data());
   std::vector<float> out(64);
@@ -83,10 +108,10 @@ TEST(Layout, PadsTheLastBlockWithZeros) {
 
 TEST(Layout, IsKnownForWeightsOnly) {
   using quant::DType, quant::Encoding;
-  EXPECT_TRUE(has_layout({Encoding::kPlain, DType::kBf16, 0, 0}));
-  EXPECT_FALSE(has_layout({Encoding::kPlain, DType::kI32, 0, 0}));
-  EXPECT_FALSE(has_layout({Encoding::kAffine, DType::kBf16, 7, 64}));
-  EXPECT_FALSE(has_layout({Encoding::kAffine, DType::kBf16, 4, 16}));
+  EXPECT_TRUE(quant::can_interleave({Encoding::kPlain, DType::kBf16, 0, 0}));
+  EXPECT_FALSE(quant::can_interleave({Encoding::kPlain, DType::kI32, 0, 0}));
+  EXPECT_FALSE(quant::can_interleave({Encoding::kAffine, DType::kBf16, 7, 64}));
+  EXPECT_FALSE(quant::can_interleave({Encoding::kAffine, DType::kBf16, 4, 16}));
 }
 
 }  // namespace

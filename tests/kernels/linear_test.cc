@@ -104,7 +104,7 @@ TEST_P(Linear, HoldsAtTheLargestSums) {
       const int64_t cols = 256;
       std::vector<std::byte> codes(16 * format.code_bytes(cols), std::byte{0xff});
       std::vector<float> scales(16 * cols / group, 1.0f), biases(16 * cols / group, 0.0f);
-      AlignedBuffer data(prepared_bytes(format, 16, cols));
+      AlignedBuffer data(quant::interleaved_bytes(format, 16, cols));
       prepare({format, 16, cols, codes.data(), reinterpret_cast<const std::byte*>(scales.data()),
                reinterpret_cast<const std::byte*>(biases.data())},
               0, 16, data.data());
@@ -129,7 +129,7 @@ TEST_P(Linear, HoldsAtTheLargestSumsOfBlocks) {
       for (size_t at = 0; at < codes.size(); at += static_cast<size_t>(info.bytes)) {
         testing::tame_block(type, codes.data() + at);
       }
-      AlignedBuffer data(prepared_bytes(format, 16, cols));
+      AlignedBuffer data(quant::interleaved_bytes(format, 16, cols));
       prepare({format, 16, cols, codes.data(), nullptr, nullptr}, 0, 16, data.data());
       for (float sign : {1.0f, -1.0f}) {
         Operands x(std::vector<float>(static_cast<size_t>(cols), sign * 127), 1, cols, true);

@@ -155,7 +155,7 @@ class TestMatrix {
 
   Matrix prepared() {
     if (prepared_.data() == nullptr) {
-      prepared_ = AlignedBuffer(cpu::prepared_bytes(format_, rows_, cols_));
+      prepared_ = AlignedBuffer(quant::interleaved_bytes(format_, rows_, cols_));
       cpu::prepare(file(), 0, rows_, prepared_.data());
     }
     return {format_, rows_, cols_, prepared_.data()};

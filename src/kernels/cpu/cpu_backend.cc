@@ -5,10 +5,16 @@
 
 namespace flashmoe::kernels {
 
-bool CpuBackend::supports(const quant::Format& format) const { return cpu::has_layout(format); }
+bool CpuBackend::supports(const quant::Format& format) const {
+  return quant::can_interleave(format);
+}
 
 size_t CpuBackend::layout_bytes(const quant::Format& format, int64_t rows, int64_t cols) const {
-  return cpu::prepared_bytes(format, rows, cols);
+  return quant::interleaved_bytes(format, rows, cols);
+}
+
+bool CpuBackend::is_laid_out(const quant::Storage& storage) const {
+  return storage.kind == quant::Storage::Kind::kInterleaved;
 }
 
 void CpuBackend::lay_out(const FileMatrix& source, int64_t row_begin, int64_t rows,

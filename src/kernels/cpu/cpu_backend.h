@@ -1,4 +1,4 @@
-// The fast backend of the CPU: weights in the interleaved layout (layout.h), products by the
+// The fast backend of the CPU: weights interleaved by rows (layout.h), products by the
 // kernels of the machine's instruction set (linear.h), affine ones on activations rounded to int8
 // unless float is asked for or `exact` is set. Every instruction set gives the same bits.
 #pragma once
@@ -18,6 +18,7 @@ class CpuBackend : public HostBackend {
 
   const char* name() const override { return "cpu"; }
   bool supports(const quant::Format& format) const override;
+  bool is_laid_out(const quant::Storage& storage) const override;
 
  protected:
   size_t layout_bytes(const quant::Format& format, int64_t rows, int64_t cols) const override;

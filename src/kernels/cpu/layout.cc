@@ -4,10 +4,10 @@
 #include <cstring>
 
 #include "base/check.h"
-#include "kernels/cpu/block_layout.h"
 #include "kernels/cpu/layout_units.h"
 #include "quant/blocks.h"
 #include "quant/decode.h"
+#include "quant/interleaved_blocks.h"
 #include "quant/small_floats.h"
 
 namespace flashmoe::kernels::cpu {
@@ -19,12 +19,6 @@ using quant::Encoding;
 using quant::Format;
 
 constexpr uint32_t byte_mask(int width) { return 0x01010101u * ((1u << width) - 1); }
-
-uint32_t load32(const std::byte* from) {
-  uint32_t value;
-  std::memcpy(&value, from, sizeof(value));
-  return value;
-}
 
 // Bits [kShift, kShift + kWidth) of a unit's codes into one lane of their plane. quads[q] holds the
 // codes of inputs 4q to 4q + 3, a byte each.
@@ -41,33 +35,10 @@ void put_plane(const uint32_t* quads, std::byte* plane, int lane) {
   }
 }
 
-template <int kWidth, int kShift>
-void get_plane(const std::byte* plane, int lane, uint32_t* quads) {
-  constexpr int kFields = 8 / kWidth;
-  for (int m = 0; m < kWidth; ++m) {
-    const uint32_t word = load32(plane + m * kVectorBytes + 4 * lane);
-    for (int k = 0; k < kFields; ++k) {
-      quads[m * kFields + k] |= ((word >> (kWidth * k)) & byte_mask(kWidth)) << kShift;
-    }
-  }
-}
-
-// The width of the first plane; the second takes the rest.
-constexpr int wide_plane(int bits) { return bits == 8 ? 8 : bits >= 4 ? 4 : 2; }
-
-template <int kBits>
-void get_unit(const std::byte* unit, int lane, uint32_t* quads) {
-  constexpr int kWide = wide_plane(kBits);
-  get_plane<kWide, 0>(unit, lane, quads);
-  if constexpr (kBits > kWide) {
-    get_plane<kBits - kWide, kWide>(unit + kWide * kVectorBytes, lane, quads);
-  }
-}
-
 // The codes of one row into its lane of a block.
 template <int kBits>
 void put_codes(const UnitPlaces& places, const std::byte* codes, std::byte* block, int lane) {
-  constexpr int kWide = wide_plane(kBits);
+  constexpr int kWide = quant::wide_plane(kBits);
   for (int64_t first = 0; first < places.units;
        first += places.group_units, block += places.group_bytes) {
     for (int64_t u = 0; u < places.group_units; ++u, codes += kUnit * kBits / 8) {
@@ -150,20 +121,6 @@ void prepare_affine(const FileMatrix& source, int64_t row, int count, Isa isa, s
   }
 }
 
-// Where a plain row's input lies in its block.
-size_t plain_offset(DType type, int64_t input, int lane) {
-  switch (type) {
-    case DType::kF8E4M3:
-      return static_cast<size_t>(input * kLanes + lane);
-    case DType::kBf16:
-      return static_cast<size_t>(input / 2 * kVectorBytes + lane * 4 + input % 2 * 2);
-    case DType::kF16:
-      return static_cast<size_t>((input * kLanes + lane) * 2);
-    default:
-      return static_cast<size_t>((input * kLanes + lane) * 4);
-  }
-}
-
 // `count` rows from `row` on into their block, a few cache lines of a row at a time.
 void prepare_plain(const FileMatrix& source, int64_t row, int count, std::byte* block) {
   constexpr int64_t kStretch = 256;  // inputs; even
@@ -174,7 +131,7 @@ void prepare_plain(const FileMatrix& source, int64_t row, int count, std::byte* 
     for (int lane = 0; lane < count; ++lane) {
       const std::byte* values =
           source.codes + static_cast<size_t>((row + lane) * source.cols + begin) * size;
-      std::byte* to = block + plain_offset(type, begin, lane);
+      std::byte* to = block + quant::plain_offset(type, begin, lane);
       if (type == DType::kBf16) {
         for (int64_t i = 0; i < n / 2; ++i) std::memcpy(to + i * kVectorBytes, values + 4 * i, 4);
         if (n % 2 != 0) std::memcpy(to + n / 2 * kVectorBytes, values + 2 * (n - 1), 2);
@@ -215,7 +172,7 @@ void prepare_e4m3(const FileMatrix& source, int64_t row, int count, std::byte* b
     const int64_t n = std::min(kStretch, source.cols - begin);
     for (int lane = 0; lane < count; ++lane) {
       const std::byte* from = codes + lane * source.cols + begin;
-      std::byte* to = block + plain_offset(DType::kF8E4M3, begin, lane);
+      std::byte* to = block + quant::plain_offset(DType::kF8E4M3, begin, lane);
       for (int64_t i = 0; i < n; ++i) to[i * kLanes] = from[i];
     }
   }
@@ -259,50 +216,7 @@ void prepare_floats(const FileMatrix& source, int64_t row, int count, Isa isa, s
   }
 }
 
-bool is_wide_float(DType type) {
-  return type == DType::kF32 || type == DType::kF16 || type == DType::kBf16;
-}
-
 }  // namespace
-
-bool has_layout(const Format& format) {
-  const int bits = format.bits, group = format.group;
-  switch (format.encoding) {
-    case Encoding::kPlain:
-      return is_wide_float(format.dtype);
-    case Encoding::kAffine:
-      return is_wide_float(format.dtype) && ((bits >= 2 && bits <= 6) || bits == 8) &&
-             (group == 32 || group == 64 || group == 128);
-    case Encoding::kFloats:
-      return (is_wide_float(format.dtype) || format.dtype == DType::kF8E4M3 ||
-              format.dtype == DType::kF8E8M0) &&
-             (bits == 4 ? group == 16 || group == 32 : group == 32 || group == 128);
-    case Encoding::kBlocks:
-      return true;
-  }
-  return false;
-}
-
-size_t block_bytes(const Format& format, int64_t cols) {
-  CHECK(has_layout(format) && cols > 0);
-  switch (format.encoding) {
-    case Encoding::kPlain:
-      return plain_offset(format.dtype, cols + cols % 2 * (format.dtype == DType::kBf16), 0);
-    case Encoding::kAffine:
-      CHECK(cols % format.group == 0);
-      return static_cast<size_t>(cols / format.group) * AffineShape(format).group_bytes;
-    case Encoding::kFloats:
-      CHECK(format.bits == 8 || cols % format.group == 0);
-      return FloatsShape(format, cols).block_bytes;
-    case Encoding::kBlocks:
-      return block_layout(format.block).row_block_bytes(cols);
-  }
-  CHECK(!"an encoding");
-}
-
-size_t prepared_bytes(const Format& format, int64_t rows, int64_t cols) {
-  return static_cast<size_t>(row_blocks(rows)) * block_bytes(format, cols);
-}
 
 void prepare(const FileMatrix& source, int64_t row_begin, int64_t rows, std::byte* destination) {
   static const Isa isa = chosen_isa();
@@ -314,13 +228,13 @@ void prepare(const FileMatrix& source, int64_t row_begin, int64_t rows, std::byt
   CHECK(row_begin % kLanes == 0 && row_begin + source.rows <= rows);
   CHECK(source.rows % kLanes == 0 || row_begin + source.rows == rows);
   CHECK(reinterpret_cast<uintptr_t>(destination) % kVectorBytes == 0);
-  const size_t bytes = block_bytes(source.format, source.cols);
+  const size_t bytes = quant::interleaved_block_bytes(source.format, source.cols);
   std::byte* block = destination + static_cast<size_t>(row_begin / kLanes) * bytes;
   for (int64_t row = 0; row < source.rows; row += kLanes, block += bytes) {
     const int count = static_cast<int>(std::min(kLanes, source.rows - row));
     if (source.format.encoding == Encoding::kBlocks) {
       const size_t at = static_cast<size_t>(row) * source.format.code_bytes(source.cols);
-      prepare_blocks(source.format.block, source.cols, source.codes + at, count, block);
+      quant::prepare_blocks(source.format.block, source.cols, source.codes + at, count, block);
       continue;
     }
     // Lanes without a row, and what fills up the last inputs or the block, are zero.
@@ -343,38 +257,6 @@ void prepare(const FileMatrix& source, int64_t row_begin, int64_t rows, std::byt
   }
 }
 
-void unpack_unit(int bits, const std::byte* unit, int lane, uint8_t* codes) {
-  uint32_t quads[8] = {};
-  switch (bits) {
-    case 2:
-      get_unit<2>(unit, lane, quads);
-      break;
-    case 3:
-      get_unit<3>(unit, lane, quads);
-      break;
-    case 4:
-      get_unit<4>(unit, lane, quads);
-      break;
-    case 5:
-      get_unit<5>(unit, lane, quads);
-      break;
-    case 6:
-      get_unit<6>(unit, lane, quads);
-      break;
-    default:
-      get_unit<8>(unit, lane, quads);
-      break;
-  }
-  std::memcpy(codes, quads, sizeof(quads));
-}
-
-void widen_lane(DType type, const std::byte* block, int lane, int64_t begin, int64_t n,
-                float* out) {
-  for (int64_t i = 0; i < n; ++i) {
-    quant::widen(type, 1, block + plain_offset(type, begin + i, lane), out + i);
-  }
-}
-
 namespace {
 
 void decode_affine(const Matrix& matrix, const std::byte* block, int lane, float* out) {
@@ -384,7 +266,7 @@ void decode_affine(const Matrix& matrix, const std::byte* block, int lane, float
     const auto [scale, bias] = scale_and_bias(format, block, lane);
     for (int u = 0; u < format.group / kUnit; ++u) {
       uint8_t codes[kUnit];
-      unpack_unit(format.bits, block + u * shape.unit_bytes, lane, codes);
+      quant::unpack_unit(format.bits, block + u * shape.unit_bytes, lane, codes);
       float* to = out + begin + u * kUnit;
       for (int i = 0; i < kUnit; ++i) to[i] = static_cast<float>(codes[i]) * scale + bias;
     }
@@ -394,9 +276,9 @@ void decode_affine(const Matrix& matrix, const std::byte* block, int lane, float
 void decode_blocks(const Matrix& matrix, const std::byte* block, int lane, float* out) {
   const quant::BlockType type = matrix.format.block;
   const int inputs = quant::block_info(type).inputs;
-  std::byte bytes[kMostBlockBytes];
+  std::byte bytes[quant::kMostBlockBytes];
   for (int64_t b = 0; b < matrix.cols / inputs; ++b) {
-    extract_block(type, block, lane, b, bytes);
+    quant::extract_block(type, block, lane, b, bytes);
     quant::decode_block(type, bytes, out + b * inputs);
   }
 }
@@ -406,11 +288,11 @@ void decode_floats(const Matrix& matrix, const std::byte* block, int lane, float
   for (int64_t begin = 0; begin < matrix.cols; begin += kUnit) {
     const int64_t n = std::min(kUnit, matrix.cols - begin);
     if (format.bits == 8) {
-      widen_lane(DType::kF8E4M3, block, lane, begin, n, out + begin);
+      quant::widen_lane(DType::kF8E4M3, block, lane, begin, n, out + begin);
       continue;
     }
     uint8_t codes[kUnit];
-    unpack_unit(4, block + begin / kUnit * 4 * kVectorBytes, lane, codes);
+    quant::unpack_unit(4, block + begin / kUnit * 4 * kVectorBytes, lane, codes);
     for (int64_t i = 0; i < n; ++i) out[begin + i] = 0.5f * quant::kE2m1Doubled[codes[i]];
   }
   for (int64_t i = 0; i < matrix.cols; ++i) {
@@ -443,11 +325,12 @@ float float_scale(const Format& format, int64_t cols, const std::byte* block, in
 
 void decode_prepared_row(const Matrix& matrix, int64_t row, float* out) {
   const std::byte* block =
-      matrix.data + static_cast<size_t>(row / kLanes) * block_bytes(matrix.format, matrix.cols);
+      matrix.data + static_cast<size_t>(row / kLanes) *
+                        quant::interleaved_block_bytes(matrix.format, matrix.cols);
   const int lane = static_cast<int>(row % kLanes);
   switch (matrix.format.encoding) {
     case Encoding::kPlain:
-      return widen_lane(matrix.format.dtype, block, lane, 0, matrix.cols, out);
+      return quant::widen_lane(matrix.format.dtype, block, lane, 0, matrix.cols, out);
     case Encoding::kAffine:
       return decode_affine(matrix, block, lane, out);
     case Encoding::kFloats:

@@ -3,11 +3,11 @@
 #include <type_traits>
 
 #include "base/check.h"
-#include "kernels/cpu/block_layout.h"
 #include "kernels/cpu/layout.h"
 #include "kernels/cpu/linear.h"
 #include "quant/arithmetic.h"
 #include "quant/decode.h"
+#include "quant/interleaved_blocks.h"
 #include "quant/small_floats.h"
 
 namespace flashmoe::kernels::cpu {
@@ -41,8 +41,8 @@ void dot_affine(const Matrix& weight, const std::byte* block, int lane, const Ro
     uint8_t codes[quant::kBlock];
     for (int64_t u = 0; u < piece / kUnit; ++u) {
       const int64_t unit = begin % format.group / kUnit + u;
-      unpack_unit(format.bits, group + static_cast<size_t>(unit) * shape.unit_bytes, lane,
-                  codes + u * kUnit);
+      quant::unpack_unit(format.bits, group + static_cast<size_t>(unit) * shape.unit_bytes, lane,
+                         codes + u * kUnit);
     }
     for (int i = 0; i < n; ++i) {
       acc[i] = quant::add_piece(acc[i], codes, scale, bias, piece, x[i], begin);
@@ -55,7 +55,7 @@ void dot_plain(const Matrix& weight, const std::byte* block, int lane, const Flo
   for (int64_t begin = 0; begin < weight.cols; begin += quant::kBlock) {
     const int64_t inputs = std::min(quant::kBlock, weight.cols - begin);
     float values[quant::kBlock];
-    widen_lane(weight.format.dtype, block, lane, begin, inputs, values);
+    quant::widen_lane(weight.format.dtype, block, lane, begin, inputs, values);
     for (int i = 0; i < n; ++i) acc[i] = quant::add_block(acc[i], values, inputs, x[i], begin);
   }
 }
@@ -74,13 +74,13 @@ void dot_floats(const Matrix& weight, const std::byte* block, int lane, const Ro
     if (format.bits == 4) {
       uint8_t unpacked[quant::kBlock];
       for (int64_t i = begin / kUnit * kUnit; i < begin + inputs; i += kUnit) {
-        unpack_unit(4, block + i / kUnit * 4 * kVectorBytes, lane, unpacked);
+        quant::unpack_unit(4, block + i / kUnit * 4 * kVectorBytes, lane, unpacked);
         for (int64_t j = std::max(i, begin); j < std::min(i + kUnit, begin + inputs); ++j) {
           codes[j - begin] = quant::kE2m1Doubled[unpacked[j - i]];
         }
       }
     } else if constexpr (std::is_same_v<Row, FloatRow>) {
-      widen_lane(quant::DType::kF8E4M3, block, lane, begin, inputs, codes);
+      quant::widen_lane(quant::DType::kF8E4M3, block, lane, begin, inputs, codes);
       for (int64_t i = 0; i < inputs; ++i) codes[i] /= unit;
     }
     const float scale = float_scale(format, weight.cols, block, lane, begin / format.group) * unit;
@@ -95,10 +95,10 @@ void dot_blocks(const Matrix& weight, const std::byte* row_block, int lane, cons
                 float* acc) {
   const quant::BlockType type = weight.format.block;
   const quant::BlockShape shape = quant::block_shape(type);
-  std::byte bytes[kMostBlockBytes];
+  std::byte bytes[quant::kMostBlockBytes];
   quant::Block block;
   for (int64_t begin = 0; begin < weight.cols; begin += shape.inputs) {
-    extract_block(type, row_block, lane, begin / shape.inputs, bytes);
+    quant::extract_block(type, row_block, lane, begin / shape.inputs, bytes);
     quant::unpack_block(type, bytes, &block);
     for (int i = 0; i < n; ++i) acc[i] = quant::add_block(acc[i], shape, block, x[i], begin);
   }
@@ -108,7 +108,7 @@ template <typename Row>
 void linear(const Matrix& weight, const std::byte* x, int64_t n, int64_t block_begin,
             int64_t block_end, float* y, int64_t y_stride) noexcept {
   CHECK(takes_int8(weight.format) || (std::is_same_v<Row, FloatRow>));
-  const size_t bytes = block_bytes(weight.format, weight.cols);
+  const size_t bytes = quant::interleaved_block_bytes(weight.format, weight.cols);
   for (int64_t first = 0; first < n; first += kTile) {
     const int count = static_cast<int>(std::min<int64_t>(kTile, n - first));
     Row rows[kTile];

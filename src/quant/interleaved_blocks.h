@@ -1,5 +1,5 @@
-// The compute layout of GGUF's blocks. Owns the layout and the way into and out of it; products
-// lie in block_tiles.inc.
+// GGUF's blocks, interleaved by 16 rows (see interleaved.h). Owns the layout and the way into and
+// out of it; products lie in kernels/cpu/block_tiles.inc.
 //
 // The 4-byte words of the file's blocks, interleaved by 16 rows: word i of a block is a vector of
 // 16 rows x 4 bytes. What of a block does not fit into words (an f16 scale, MXFP4's byte) makes up
@@ -19,9 +19,9 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/backend.h"
+#include "quant/format.h"
 
-namespace flashmoe::kernels::cpu {
+namespace flashmoe::quant {
 
 struct BlockLayout {
   int inputs;      // of a block
@@ -41,15 +41,15 @@ struct BlockLayout {
   int64_t tails_in_vector() const { return 64 / (16 * tail_bytes); }
 };
 
-const BlockLayout& block_layout(quant::BlockType type);
+const BlockLayout& block_layout(BlockType type);
 
 // The rows of one row block into the layout: `count` rows from `codes` on.
-void prepare_blocks(quant::BlockType type, int64_t cols, const std::byte* codes, int count,
+void prepare_blocks(BlockType type, int64_t cols, const std::byte* codes, int count,
                     std::byte* row_block);
 
 // Block `b` of one row (lane) as it is in the file.
-void extract_block(quant::BlockType type, const std::byte* row_block, int lane, int64_t b,
+void extract_block(BlockType type, const std::byte* row_block, int lane, int64_t b,
                    std::byte* bytes);
 constexpr int kMostBlockBytes = 256;
 
-}  // namespace flashmoe::kernels::cpu
+}  // namespace flashmoe::quant

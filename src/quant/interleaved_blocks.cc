@@ -1,20 +1,17 @@
-#include "kernels/cpu/block_layout.h"
+#include "quant/interleaved_blocks.h"
 
 #include <algorithm>
 #include <cstring>
 #include <iterator>
 
 #include "base/check.h"
+#include "quant/interleaved.h"
 
-namespace flashmoe::kernels::cpu {
+namespace flashmoe::quant {
 
 namespace {
 
-using quant::BlockType;
-
-constexpr int64_t kLanes = Backend::kRowBlock;
-
-// The places of words, see block_layout.h.
+// The places of words, see interleaved_blocks.h.
 struct Places {
   uint8_t of[64];
 };
@@ -199,4 +196,4 @@ void extract_block(BlockType type, const std::byte* row_block, int lane, int64_t
               static_cast<size_t>(layout.tail_bytes));
 }
 
-}  // namespace flashmoe::kernels::cpu
+}  // namespace flashmoe::quant
