@@ -8,6 +8,7 @@
 #include "base/memory_info.h"
 #include "engine/engine_parts.h"
 #include "limits/limits_cache.h"
+#include "quant/interleaved.h"
 
 namespace flashmoe::engine {
 
@@ -47,6 +48,12 @@ std::vector<std::string> advise(const ModelPlan& p) {
       }
     }
   }
+  if (p.rearranges && m.cache < m.all_experts) {
+    advice.push_back(fmt::format(
+        "experts from disk must be rearranged before use, those of a packed store not: flashmoe "
+        "pack '{}' OUT",
+        p.path));
+  }
   if (m.cache < m.token_experts) {
     advice.push_back(fmt::format("below {} hardly any expert is found resident",
                                  format_bytes(budget_for(m, m.token_experts))));
@@ -58,6 +65,20 @@ std::vector<std::string> advise(const ModelPlan& p) {
                     p.context, format_bytes(m.state)));
   }
   return advice;
+}
+
+// Whether `flashmoe pack` would spare the model some work on each expert that is read.
+bool rearranges(const Engine::Parts& parts) {
+  const experts::ExpertIndex& index = parts.weights_plan->expert_index();
+  for (int i = 0; i < index.layers(); ++i) {
+    const experts::ExpertIndex::Layer& layer = index.layer(i);
+    if (layer.parts.empty()) continue;
+    const quant::Format* formats[] = {&layer.gate, &layer.up, &layer.down};
+    for (size_t m = 0; m < 3; ++m) {
+      if (layer.storages[m].in_rows() && quant::can_restore(*formats[m])) return true;
+    }
+  }
+  return false;
 }
 
 }  // namespace
@@ -84,6 +105,7 @@ ModelPlan plan_model(const EngineOptions& options, bool remeasure) {
     const limits::DiskRates rates = cache.disk(place.path, place.bytes);
     p.limits.disk_bytes_s = rate_of(rates, parts->io_mode);
     p.disk_rates = describe_rates(rates);
+    p.rearranges = rearranges(*parts);
     p.cache_share = static_cast<double>(p.memory.cache) / static_cast<double>(p.memory.all_experts);
   }
   for (const std::string& note : cache.notes()) {

@@ -22,6 +22,7 @@ struct ModelPlan {
   MachineLimits limits;               // disk: of the way that experts are read
   std::string disk_rates;             // of all ways
   double cache_share = 1;             // of all experts, what the cache holds
+  bool rearranges = false;            // what is read of experts, and a packed store's would not be
   double hit_rate = 1;                // to expect, with routes as trained models have
   double uniform_hit_rate = 1;        // and with routes without pattern
   int64_t decode_context = 0;         // positions at which generation is foretold

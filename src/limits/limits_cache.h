@@ -28,7 +28,7 @@ std::string disk_key(const std::string& file, size_t read_bytes);
 
 class LimitsCache {
  public:
-  static constexpr int kVersion = 1;
+  static constexpr int kVersion = 2;  // 1 kept single looks, some of them at a bad moment
 
   // Reads what is there; an empty path keeps nothing.
   explicit LimitsCache(std::string path = default_cache_path());

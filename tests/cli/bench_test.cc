@@ -205,6 +205,15 @@ TEST_F(PlanTest, SaysWhatMoreMemoryWouldGive) {
             json["generation"]["disk_bytes_per_token"]);
   ASSERT_FALSE(json["advice"].empty());
   EXPECT_NE(json["advice"][0].get<std::string>().find("all experts fit"), std::string::npos);
+  EXPECT_NE(json["advice"][1].get<std::string>().find("flashmoe pack"), std::string::npos);
+
+  const std::string store = temp_.file("store");
+  ASSERT_EQ(flashmoe({"pack", model, store}).exit_code, 0);
+  const std::vector<std::string> half_of_store = {
+      "plan", store, "--json", "--context", "256", "--memory", std::to_string(half)};
+  const nlohmann::json packed =
+      json_output(flashmoe(half_of_store, "", {{"XDG_CACHE_HOME", temp_.path()}}));
+  EXPECT_EQ(packed["advice"].size(), 1u) << packed["advice"];
 }
 
 TEST_F(PlanTest, MeasuresOnceUnlessAsked) {

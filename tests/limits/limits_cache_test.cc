@@ -78,8 +78,8 @@ TEST_F(LimitsCacheTest, DamagedFilesCountAsEmpty) {
     write(whole.substr(0, length));
     EXPECT_FALSE(knows_machine()) << length;
   }
-  for (const char* text : {"", "null", "[]", "{}", "\xff\xfe", "{\"version\":1,\"machines\":3}",
-                           "{\"version\":1,\"machines\":[3,{},{\"of\":7}],\"disks\":{}}"}) {
+  for (const char* text : {"", "null", "[]", "{}", "\xff\xfe", "{\"version\":2,\"machines\":3}",
+                           "{\"version\":2,\"machines\":[3,{},{\"of\":7}],\"disks\":{}}"}) {
     write(text);
     EXPECT_FALSE(knows_machine()) << text;
     EXPECT_FALSE(knows_disk()) << text;
