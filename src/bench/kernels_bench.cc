@@ -119,19 +119,25 @@ class Products {
 
   // Products of matrices in random order with `batch` rows of activations, and plain sums over
   // others of them, by turns; medians over the visits, so that preemptions drop out.
-  Rates measure(const quant::Format& format, Isa isa, int64_t rows, int64_t batch) {
+  // `exact`: with float32 activations.
+  Rates measure(const quant::Format& format, Isa isa, int64_t rows, int64_t batch,
+                bool exact = false) {
     if (stop_ && stop_()) throw Error(ErrorCode::kCancelled, "stopped");
-    const bool int8 = kernels::cpu::takes_int8(format);
-    const size_t row_bytes = int8 ? quant::int8_row_bytes(kCols) : quant::float_row_bytes(kCols);
+    const bool split = exact && kernels::cpu::takes_int8(format);
+    const size_t row_bytes =
+        split ? quant::split_row_bytes(kCols) : kernels::cpu::operand_row_bytes(format, kCols);
     AlignedBuffer x(row_bytes * static_cast<size_t>(batch));
     std::vector<float> floats(kCols), y(static_cast<size_t>(rows * batch));
     for (size_t i = 0; i < floats.size(); ++i) floats[i] = static_cast<float>(i % 19) - 9;
     for (int64_t i = 0; i < batch; ++i) {
-      (int8 ? quant::round_row : quant::load_row)(floats.data(), kCols,
-                                                  x.data() + static_cast<size_t>(i) * row_bytes);
+      std::byte* row = x.data() + static_cast<size_t>(i) * row_bytes;
+      if (kernels::cpu::takes_int8(format)) {
+        (split ? quant::split_row : quant::round_row)(floats.data(), kCols, row);
+      } else {
+        std::memcpy(row, floats.data(), kCols * sizeof(float));
+      }
     }
     const kernels::cpu::LinearKernels& table = kernels::cpu::linear_kernels(isa);
-    const kernels::cpu::LinearFunction linear = int8 ? table.linear_int8 : table.linear_float;
     const auto sum = limits::probe_loops(isa).sum;
 
     const size_t bytes = quant::interleaved_bytes(format, rows, kCols);
@@ -159,7 +165,11 @@ class Products {
         }));
         products.push_back(seconds_of([&] {
           pool_.run(threads, [&](int t) noexcept {
-            linear(matrix, x.data(), batch, share(t), share(t + 1), y.data(), rows);
+            if (split) {
+              linear_split(table, matrix, x.data(), batch, share(t), share(t + 1), y.data(), rows);
+            } else {
+              table.linear(matrix, x.data(), batch, share(t), share(t + 1), y.data(), rows);
+            }
           });
         }));
       }
@@ -189,7 +199,8 @@ Report bench_kernels(const BenchOptions& options) {
   report.setting = {{"threads", products.threads()}, {"cols", kCols}};
   report.unit = "GB/s";
   report.lines.push_back(fmt::format(
-      "kernels   {}, {} threads: one row of activations, beside a plain sum over the same bytes",
+      "kernels   {}, {} threads: one row of activations, beside a plain sum over the same bytes; "
+      "exact: of float32",
       limits::machine_name(), products.threads()));
   for (const quant::Format& format : chosen) {
     for (Isa isa : isas) {
@@ -212,6 +223,16 @@ Report bench_kernels(const BenchOptions& options) {
           report.limit = r.sum_bytes_s / 1e9;
         }
       }
+      const Products::Rates exact = products.measure(format, isa, kBatchRows, 1, true);
+      const double fraction = exact.product_bytes_s / exact.sum_bytes_s;
+      report.figures["exact"].push_back({{"format", format.name()},
+                                         {"isa", kernels::cpu::isa_name(isa)},
+                                         {"rows", kBatchRows},
+                                         {"gb_s", exact.product_bytes_s / 1e9},
+                                         {"limit_gb_s", exact.sum_bytes_s / 1e9},
+                                         {"fraction", fraction}});
+      line += fmt::format("  exact {}: {:5.1f} GB/s {:5.1f} %", kBatchRows,
+                          exact.product_bytes_s / 1e9, 100 * fraction);
       report.lines.push_back(line);
     }
   }

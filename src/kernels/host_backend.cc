@@ -94,12 +94,16 @@ std::byte* HostBackend::Scratch::reserve(size_t bytes) {
 
 size_t HostBackend::scratch_bytes(int64_t rows, int64_t width, int64_t intermediate,
                                   const AttentionShape& attention, int64_t positions) const {
+  const auto in_form = [&](int64_t cols, Form form) { return operand_row_bytes(cols, form); };
   const auto operand = [&](int64_t cols) {
-    return std::max(operand_row_bytes(cols, Precision::kFast),
-                    operand_row_bytes(cols, Precision::kFloat));
+    return std::max(
+        {in_form(cols, Form::kRounded), in_form(cols, Form::kSplit), in_form(cols, Form::kFloat)});
   };
-  // A product's input in both precisions, or a network's in two orders and what it gives down.
-  const size_t row_bytes = 2 * operand(width) + operand(intermediate) +
+  // A product's input in all forms, or a network's in two orders, and what it gives down.
+  const size_t inputs = std::max(
+      in_form(width, Form::kRounded) + in_form(width, Form::kSplit) + in_form(width, Form::kFloat),
+      2 * operand(width));
+  const size_t row_bytes = inputs + operand(intermediate) +
                            static_cast<size_t>(2 * intermediate + width) * sizeof(float);
   const int64_t pages = (positions + kPageTokens - 1) / kPageTokens;
   return static_cast<size_t>(rows) * row_bytes +

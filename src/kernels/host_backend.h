@@ -42,12 +42,16 @@ class HostBackend : public Backend {
                const float* shared, const float* shared_gate, float* out) override;
 
  protected:
-  // Input rows of a product in the form the derived class computes on, in scratch memory.
+  // What a derived class may make of input rows: int8 rows, split rows (quant/arithmetic.h),
+  // floats.
+  enum class Form { kRounded, kSplit, kFloat };
+
+  // Input rows of a product, in scratch memory.
   struct Operand {
     int64_t rows = 0;
     int64_t cols = 0;
-    Precision precision = Precision::kFast;
-    std::byte* data = nullptr;  // operand_row_bytes(cols, precision) for each row
+    Form form = Form::kFloat;
+    std::byte* data = nullptr;  // operand_row_bytes(cols, form) for each row
   };
 
   // As Backend's, of a matrix that is stored row by row and whose inputs stand in their order.
@@ -55,9 +59,9 @@ class HostBackend : public Backend {
   virtual void lay_out(const FileMatrix& source, int64_t row_begin, int64_t rows,
                        std::byte* destination) const noexcept = 0;
 
-  // The precision in which a product with this weight takes its input when `asked` is wanted.
-  virtual Precision operand_precision(const quant::Format& weight, Precision asked) const = 0;
-  virtual size_t operand_row_bytes(int64_t cols, Precision precision) const = 0;
+  // The form in which a product with this weight takes its input when `asked` is wanted.
+  virtual Form operand_form(const quant::Format& weight, Precision asked) const = 0;
+  virtual size_t operand_row_bytes(int64_t cols, Form form) const = 0;
   // Fills row `index` of the operand from x [cols].
   virtual void load_operand(const float* x, int64_t index,
                             const Operand& operand) const noexcept = 0;
@@ -110,12 +114,14 @@ class HostBackend : public Backend {
   struct Network {  // one job of a feed_forward call
     Operand gate, up, down;
     float *gate_y, *up_y;            // [rows, down.cols]
-    bool own_order = false;          // of gate's inputs and of up's
+    bool own_inputs = false;         // gate's and up's, in different orders or forms
     bool shares_input = false;       // with the job before
     int loaded = 0, multiplied = 0;  // stages: its input; gate and up
   };
   void copy(const std::byte* from, size_t bytes, std::byte* to);  // by all threads
-  Precision input_precision(const FeedForward& network) const;
+  size_t operand_bytes(const Operand& operand) const {
+    return static_cast<size_t>(operand.rows) * operand_row_bytes(operand.cols, operand.form);
+  }
   void plan_networks(int64_t hidden, std::span<const FeedForwardJob> jobs);
   void attend_by_blocks(const AttentionShape& shape, const AttentionInput& input,
                         const AttentionSegment& segment, float* out);

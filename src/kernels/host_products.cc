@@ -93,27 +93,30 @@ void HostBackend::load_input(const Matrix& weight, const float* x, int64_t index
 
 void HostBackend::linear(const float* x, int64_t rows, int64_t cols,
                          std::span<const LinearJob> jobs) {
-  const auto precision_of = [&](const LinearJob& job) {
-    return operand_precision(job.weight.format, job.precision);
+  const auto form_of = [&](const LinearJob& job) {
+    return operand_form(job.weight.format, job.precision);
   };
-  // The input is loaded once for each precision that some job needs, and again for each weight that
-  // wants it in an order of its own.
-  constexpr Precision kPrecisions[] = {Precision::kFast, Precision::kFloat};
-  std::byte* place = operand_scratch_.reserve(
-      static_cast<size_t>(rows) *
-      (operand_row_bytes(cols, Precision::kFast) + operand_row_bytes(cols, Precision::kFloat)));
-  std::byte* const first_place = place;
+  // The input is loaded once in each form that some job needs, and again for each weight that wants
+  // it in an order of its own.
   operands_.clear();
-  for (Precision precision : kPrecisions) {
-    operands_.push_back({rows, cols, precision, place});
-    place += static_cast<size_t>(rows) * operand_row_bytes(cols, precision);
+  size_t bytes = 0;
+  for (Form form : {Form::kRounded, Form::kSplit, Form::kFloat}) {
+    if (std::ranges::find(jobs, form, form_of) == jobs.end()) continue;
+    operands_.push_back({rows, cols, form, nullptr});
+    bytes += operand_bytes(operands_.back());
+  }
+  std::byte* const first_place = operand_scratch_.reserve(bytes);
+  std::byte* place = first_place;
+  for (Operand& operand : operands_) {
+    operand.data = place;
+    place += operand_bytes(operand);
   }
   clear_region();
   for (const Operand& operand : operands_) {
     int loaded = kNothing;
     for (const LinearJob& job : jobs) {
       CHECK(job.weight.cols == cols);
-      if (job.weight.format.permuted || precision_of(job) != operand.precision) continue;
+      if (job.weight.format.permuted || form_of(job) != operand.form) continue;
       if (loaded == kNothing) loaded = add(Load{&job.weight, x, &operand});
       add(Product{job.weight, &operand, job.y}, loaded);
     }
@@ -121,7 +124,7 @@ void HostBackend::linear(const float* x, int64_t rows, int64_t cols,
   run_region();
   for (const LinearJob& job : jobs) {
     if (!job.weight.format.permuted) continue;
-    operands_[0] = {rows, cols, precision_of(job), first_place};
+    operands_[0] = {rows, cols, form_of(job), first_place};
     clear_region();
     const int loaded = add(Load{&job.weight, x, &operands_[0]});
     add(Product{without_order(job.weight), &operands_[0], job.y}, loaded);
@@ -129,43 +132,37 @@ void HostBackend::linear(const float* x, int64_t rows, int64_t cols,
   }
 }
 
-// Gate and up take their input in the same form.
-Precision HostBackend::input_precision(const FeedForward& network) const {
-  const bool fast = operand_precision(network.gate.format, Precision::kFast) == Precision::kFast &&
-                    operand_precision(network.up.format, Precision::kFast) == Precision::kFast;
-  return fast ? Precision::kFast : Precision::kFloat;
-}
-
 // Fills networks_: places for each job's operands and for what its gate and up make.
 void HostBackend::plan_networks(int64_t hidden, std::span<const FeedForwardJob> jobs) {
-  const auto bytes_of = [&](const Operand& operand) {
-    return static_cast<size_t>(operand.rows) * operand_row_bytes(operand.cols, operand.precision);
-  };
   networks_.clear();
-  size_t operand_bytes = 0, floats = 0;
+  size_t bytes = 0, floats = 0;
   for (const FeedForwardJob& job : jobs) {
     const FeedForward& network = job.network;
     CHECK(network.gate.cols == hidden && network.down.rows == hidden);
     const int64_t n = static_cast<int64_t>(job.rows.size()), inner = network.down.cols;
-    const Operand input{n, hidden, input_precision(network), nullptr};
-    const Precision down = operand_precision(network.down.format, Precision::kFast);
-    networks_.push_back({input, input, {n, inner, down, nullptr}, nullptr, nullptr});
-    operand_bytes += 2 * bytes_of(input) + bytes_of(networks_.back().down);
+    const auto operand_of = [&](const Matrix& weight) {
+      return Operand{n, weight.cols, operand_form(weight.format, Precision::kFast), nullptr};
+    };
+    const Network& plan =
+        networks_.emplace_back(Network{operand_of(network.gate), operand_of(network.up),
+                                       operand_of(network.down), nullptr, nullptr});
+    bytes += operand_bytes(plan.gate) + operand_bytes(plan.up) + operand_bytes(plan.down);
     floats += static_cast<size_t>(2 * n * inner);
   }
-  std::byte* place = operand_scratch_.reserve(operand_bytes);
+  std::byte* place = operand_scratch_.reserve(bytes);
   float* next = reinterpret_cast<float*>(hidden_scratch_.reserve(floats * sizeof(float)));
   const auto take = [&](Operand* operand) {
     operand->data = place;
-    place += bytes_of(*operand);
+    place += operand_bytes(*operand);
   };
   for (size_t j = 0; j < jobs.size(); ++j) {
     const FeedForward& network = jobs[j].network;
     Network& plan = networks_[j];
     // A single token's jobs have the same row each, and need it once.
-    plan.own_order = network.gate.format.permuted || network.up.format.permuted;
-    plan.shares_input = j > 0 && !plan.own_order && !networks_[j - 1].own_order &&
-                        plan.gate.precision == networks_[j - 1].gate.precision &&
+    plan.own_inputs = network.gate.format.permuted || network.up.format.permuted ||
+                      plan.gate.form != plan.up.form;
+    plan.shares_input = j > 0 && !plan.own_inputs && !networks_[j - 1].own_inputs &&
+                        plan.gate.form == networks_[j - 1].gate.form &&
                         std::ranges::equal(jobs[j].rows, jobs[j - 1].rows);
     if (plan.shares_input) {
       plan.gate.data = networks_[j - 1].gate.data;
@@ -173,7 +170,7 @@ void HostBackend::plan_networks(int64_t hidden, std::span<const FeedForwardJob> 
       take(&plan.gate);
     }
     plan.up.data = plan.gate.data;
-    if (plan.own_order) take(&plan.up);
+    if (plan.own_inputs) take(&plan.up);
     take(&plan.down);
     plan.gate_y = jobs[j].inner != nullptr ? jobs[j].inner : next;
     next += plan.down.rows * plan.down.cols;
@@ -194,7 +191,7 @@ void HostBackend::feed_forward(const float* x, int64_t hidden,
     } else {
       const int32_t* rows = jobs[j].rows.data();
       plan.loaded = add(Load{&network.gate, x, &plan.gate, rows}, kNothing, owner);
-      if (plan.own_order) {
+      if (plan.own_inputs) {
         plan.loaded = add(Load{&network.up, x, &plan.up, rows}, plan.loaded, owner);
       }
     }

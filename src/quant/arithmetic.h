@@ -7,16 +7,15 @@
 // that starts at 0; fma() rounds once:
 //   affine x int8:   D = exact int32 sum of code * activation; S = exact sum of the activations;
 //                    acc = fma(x_scale, fma(w_scale, D, w_bias * S), acc)
-//   affine x float:  four chains, c = 0..3, over the inputs i with i % 4 = c in order, from 0:
-//                    chain = fma(code, x, chain); dot = (chain0 + chain1) + (chain2 + chain3);
-//                    acc = acc + fma(w_scale, dot, w_bias * X), X the sum of the activations
-//   plain x float:   the same chains over fma(weight, x, chain); acc = acc + dot
+//   plain x float:   four chains, c = 0..3, over the inputs i with i % 4 = c in order, from 0:
+//                    chain = fma(weight, x, chain); dot = (chain0 + chain1) + (chain2 + chain3);
+//                    acc = acc + dot
 // A row of small floats is cut as an affine one, w = code * scale; its codes are taken in units:
 // 0.5 for e2m1, whose codes are then whole numbers, and 256 for e4m3, whose are then the f16 of the
-// same bits. Exact int8 products of e4m3 would need more than 8 bits, so it has none.
+// same bits. Exact int8 products of e4m3 would need more than 8 bits, so it is taken as it is.
 //   e2m1 x int8:     D = exact int32 sum of (code / unit) * activation;
 //                    acc = fma(x_scale, (w_scale * unit) * D, acc)
-//   floats x float:  the same chains over fma(code / unit, x, chain);
+//   e4m3 x float:    the same chains over fma(code / unit, x, chain);
 //                    acc = fma(w_scale * unit, dot, acc)
 // Affine groups are 32, 64 or 128 inputs, and cols is a multiple of the group. Of small floats they
 // are 16 (e2m1), 32 or 128 (e4m3, where the last may be shorter). A bias of zero points is
@@ -24,13 +23,14 @@
 //
 // Blocks (quant/blocks.h) take their frames in order, all with fma():
 //   with minima      t = 0; t = fma(sub_min, x_sum, t) over the pieces of the frame in order, where
-//                    x_sum is x_scale * S of the piece, rounded (int8), or X (float);
+//                    x_sum is x_scale * S of the piece, rounded;
 //                    acc = fma(bias, t, acc)
 //   blocks x int8    in windows of min(frame, 64) inputs: I = exact int32 sum, over the window's
 //                    pieces, of sub_scale * D, with D the exact sum of value * activation;
 //                    acc = fma(x_scale, scale * I, acc)
-//   blocks x float   in the same windows: f = 0; f = fma(sub_scale, dot, f) over the pieces, dot in
-//                    four chains over fma(value, x, chain); acc = fma(scale, f, acc)
+//
+// Where weights have an int8 product, their product with float32 activations is that with a split
+// row, three int8 rows that add up to it to about 2^-24 of the largest of 64: the sum of three.
 #pragma once
 
 #include <cstddef>
@@ -74,24 +74,14 @@ inline Int8Row int8_row(const std::byte* row, int64_t cols) {
           scaled32 + 2 * blocks};
 }
 
-// An activation row as it is, with its sums: of 32 inputs, s[l] = ((x[l] + x[l+8]) + x[l+16]) +
-// x[l+24] for l = 0..7, then s[l] += s[l+4] for l = 0..3, then (s[0] + s[2]) + (s[1] + s[3]);
-// of 16, the same from s[l] = x[l] + x[l+8]; of 64, the sum of its halves.
-struct FloatRow {
-  const float* values;  // [cols], zeros up to a multiple of 64
-  const float* sums64;  // [blocks]
-  const float* sums32;  // [2 * blocks]
-  const float* sums16;  // [4 * blocks]
-};
-
-size_t float_row_bytes(int64_t cols);
-void load_row(const float* x, int64_t cols, std::byte* row);
-inline FloatRow float_row(const std::byte* row, int64_t cols) {
-  const int64_t blocks = (cols + kBlock - 1) / kBlock;
-  const float* values = reinterpret_cast<const float*>(row);
-  const float* sums64 = values + blocks * kBlock;
-  return {values, sums64, sums64 + blocks, sums64 + 3 * blocks};
-}
+// A split row: its first int8 row is x rounded, its second what that leaves of x, its third what
+// both leave; an input leaves input - code * scale, each rounded. Its product adds up theirs, small
+// ones first. A block with an infinity, NaN or the largest of floats is NaN; what is left below
+// 2^-100 is lost.
+constexpr int kParts = 3;
+inline size_t split_row_bytes(int64_t cols) { return kParts * int8_row_bytes(cols); }
+void split_row(const float* x, int64_t cols, std::byte* row);  // row: aligned to 64
+inline float sum_parts(float first, float second, float third) { return (third + second) + first; }
 
 // One weight row, unpacked.
 struct AffineRow {
@@ -112,28 +102,21 @@ struct FloatsRow {
 constexpr float float_unit(int bits) { return bits == 4 ? 0.5f : 256.0f; }
 
 float dot(const FloatsRow<int8_t>& w, int64_t cols, const Int8Row& x);
-float dot(const FloatsRow<float>& w, int64_t cols, const FloatRow& x);
+float dot(const FloatsRow<float>& w, int64_t cols, const float* x);
 float dot(const AffineRow& w, int64_t cols, const Int8Row& x);
-float dot(const AffineRow& w, int64_t cols, const FloatRow& x);
-float dot(const float* w, int64_t cols, const FloatRow& x);
+float dot(const float* w, int64_t cols, const float* x);
 float dot(BlockType type, const std::byte* blocks, int64_t cols, const Int8Row& x);
-float dot(BlockType type, const std::byte* blocks, int64_t cols, const FloatRow& x);
 
-// One piece each: the new accumulator. Inputs [begin, begin + piece); `codes` and `weights` point
-// to the piece's first.
+// One piece each: the new accumulator. Inputs [begin, begin + piece); `codes`, `weights` and plain
+// activations point to the piece's first.
 inline constexpr int64_t piece_of(int group) { return group < kBlock ? group : kBlock; }
 float add_piece(float acc, const uint8_t* codes, float scale, float bias, int64_t piece,
                 const Int8Row& x, int64_t begin);
-float add_piece(float acc, const uint8_t* codes, float scale, float bias, int64_t piece,
-                const FloatRow& x, int64_t begin);
 float add_floats(float acc, const int8_t* codes, float scale, int64_t piece, const Int8Row& x,
                  int64_t begin);
-float add_floats(float acc, const float* codes, float scale, int64_t piece, const FloatRow& x,
-                 int64_t begin);
-float add_block(float acc, const float* weights, int64_t n, const FloatRow& x, int64_t begin);
+float add_floats(float acc, const float* codes, float scale, int64_t piece, const float* x);
+float add_block(float acc, const float* weights, int64_t n, const float* x);
 float add_block(float acc, const BlockShape& shape, const Block& block, const Int8Row& x,
-                int64_t begin);
-float add_block(float acc, const BlockShape& shape, const Block& block, const FloatRow& x,
                 int64_t begin);
 
 }  // namespace flashmoe::quant

@@ -80,12 +80,12 @@ class NoisyRef : public kernels::RefBackend {
       : RefBackend(pool), seed_(seed), steps_(static_cast<float>((1 << (bits - 1)) - 1)) {}
 
  protected:
-  kernels::Precision operand_precision(const quant::Format& weight,
-                                       kernels::Precision asked) const override {
-    return kernels::cpu::takes_int8(weight) ? asked : kernels::Precision::kFloat;
+  Form operand_form(const quant::Format& weight, kernels::Precision asked) const override {
+    const bool rounds = kernels::cpu::takes_int8(weight) && asked == kernels::Precision::kFast;
+    return rounds ? Form::kRounded : Form::kFloat;
   }
   void load_operand(const float* x, int64_t index, const Operand& operand) const noexcept override {
-    if (operand.precision == kernels::Precision::kFloat) {
+    if (operand.form == Form::kFloat) {
       return RefBackend::load_operand(x, index, operand);
     }
     std::vector<float> noisy(x, x + operand.cols);

@@ -169,35 +169,21 @@ class TestMatrix {
   }
 
   // What every kernel must give for one row.
-  template <typename Operand>
-  float truth(int64_t row, const Operand& x) const {
-    if constexpr (std::is_same_v<Operand, quant::FloatRow>) {
-      if (format_.encoding == quant::Encoding::kPlain) {
-        return quant::dot(decoded(row).data(), cols_, x);
-      }
+  float truth(int64_t row, const float* x) const {
+    if (format_.encoding == quant::Encoding::kPlain) {
+      return quant::dot(decoded(row).data(), cols_, x);
     }
+    return dot_floats<float>(row, x);
+  }
+  float truth(int64_t row, const quant::Int8Row& x) const {
+    if (format_.encoding == quant::Encoding::kFloats) return dot_floats<int8_t>(row, x);
     const FileMatrix m = file_rows(row, 1);
     if (format_.encoding == quant::Encoding::kBlocks) {
       return quant::dot(format_.block, m.codes, cols_, x);
     }
-    const int64_t groups = (cols_ + format_.group - 1) / format_.group;
-    std::vector<float> scales(static_cast<size_t>(groups)), biases(static_cast<size_t>(groups));
-    quant::widen(format_.dtype, groups, m.scales, scales.data());
-    if (format_.encoding == quant::Encoding::kFloats) {
-      using Code = std::conditional_t<std::is_same_v<Operand, quant::Int8Row>, int8_t, float>;
-      const float unit = quant::float_unit(format_.bits);
-      std::vector<Code> codes(static_cast<size_t>(cols_));
-      for (int64_t i = 0; i < cols_; ++i) {
-        const uint8_t byte = static_cast<uint8_t>(m.codes[format_.bits == 4 ? i / 2 : i]);
-        const float value = format_.bits == 8
-                                ? quant::e4m3_to_float(byte)
-                                : 0.5f * quant::kE2m1Doubled[i % 2 == 0 ? byte & 15 : byte >> 4];
-        codes[i] = static_cast<Code>(value / unit);
-      }
-      for (float& s : scales) s *= unit;
-      return quant::dot(quant::FloatsRow<Code>{format_.group, codes.data(), scales.data()}, cols_,
-                        x);
-    }
+    const int64_t groups = groups_of_row();
+    const std::vector<float> scales = scales_of(m);
+    std::vector<float> biases(scales.size());
     std::vector<uint8_t> codes(static_cast<size_t>(cols_));
     quant::unpack_codes(format_.bits, cols_, m.codes, codes.data());
     quant::widen(format_.dtype, groups, m.biases, biases.data());
@@ -209,6 +195,30 @@ class TestMatrix {
   }
 
  private:
+  int64_t groups_of_row() const { return (cols_ + format_.group - 1) / format_.group; }
+  std::vector<float> scales_of(const FileMatrix& row) const {
+    std::vector<float> scales(static_cast<size_t>(groups_of_row()));
+    quant::widen(format_.dtype, groups_of_row(), row.scales, scales.data());
+    return scales;
+  }
+
+  template <typename Code, typename Operand>
+  float dot_floats(int64_t row, const Operand& x) const {
+    const FileMatrix m = file_rows(row, 1);
+    const float unit = quant::float_unit(format_.bits);
+    std::vector<Code> codes(static_cast<size_t>(cols_));
+    for (int64_t i = 0; i < cols_; ++i) {
+      const uint8_t byte = static_cast<uint8_t>(m.codes[format_.bits == 4 ? i / 2 : i]);
+      const float value = format_.bits == 8
+                              ? quant::e4m3_to_float(byte)
+                              : 0.5f * quant::kE2m1Doubled[i % 2 == 0 ? byte & 15 : byte >> 4];
+      codes[i] = static_cast<Code>(value / unit);
+    }
+    std::vector<float> scales = scales_of(m);
+    for (float& s : scales) s *= unit;
+    return quant::dot(quant::FloatsRow<Code>{format_.group, codes.data(), scales.data()}, cols_, x);
+  }
+
   template <typename Next>
   void fill(std::vector<std::byte>& out, int64_t n, Next next) {
     const size_t size = quant::dtype_bytes(format_.dtype);

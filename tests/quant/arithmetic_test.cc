@@ -1,7 +1,9 @@
 // The definition of the products against double precision, and the rounding of activations.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <random>
 #include <vector>
@@ -22,10 +24,31 @@ std::vector<Line> rounded(const std::vector<float>& x) {
   return row;
 }
 
-std::vector<Line> loaded(const std::vector<float>& x) {
-  std::vector<Line> row(float_row_bytes(x.size()) / 64);
-  load_row(x.data(), x.size(), row[0].bytes);
+std::vector<Line> split(const std::vector<float>& x) {
+  std::vector<Line> row(split_row_bytes(x.size()) / 64);
+  split_row(x.data(), x.size(), row[0].bytes);
   return row;
+}
+
+Int8Row part_of(const std::vector<Line>& row, int part, int64_t cols) {
+  return int8_row(row[0].bytes + static_cast<size_t>(part) * int8_row_bytes(cols), cols);
+}
+
+// What a split row stands for.
+double value(const std::vector<Line>& row, int64_t i, int64_t cols) {
+  double sum = 0;
+  for (int p = 0; p < kParts; ++p) {
+    const Int8Row part = part_of(row, p, cols);
+    sum += double{part.scales[i / 64]} * part.codes[i];
+  }
+  return sum;
+}
+
+// The product of a weight row with float32 activations.
+template <typename Dot>
+float exact_product(const std::vector<Line>& row, int64_t cols, Dot dot) {
+  return sum_parts(dot(part_of(row, 0, cols)), dot(part_of(row, 1, cols)),
+                   dot(part_of(row, 2, cols)));
 }
 
 std::vector<float> normals(size_t n, int seed) {
@@ -86,18 +109,43 @@ TEST(RoundRow, KeepsZeroTinyAndBrokenBlocksApart) {
   EXPECT_EQ(r.codes[256], 127);
 }
 
-TEST(LoadRow, SumsItsBlocks) {
-  const std::vector<float> x = normals(96, 2);
-  const auto row = loaded(x);
-  const FloatRow r = float_row(row[0].bytes, 96);
-  for (int u = 0; u < 3; ++u) {
-    double sum = 0;
-    for (int i = 0; i < 32; ++i) sum += x[32 * u + i];
-    EXPECT_NEAR(r.sums32[u], sum, 1e-5);
+TEST(SplitRow, KeepsFloatsButForTheirLastBits) {
+  std::vector<float> x = normals(640, 2);
+  for (int i = 64; i < 640; i += 64) x[i] *= std::ldexp(1.0f, i / 32);  // outliers
+  x.resize(600);
+  const auto row = split(x);
+  for (int64_t begin = 0; begin < 600; begin += 64) {
+    float largest = 0;
+    for (int64_t i = begin; i < std::min<int64_t>(begin + 64, 600); ++i) {
+      largest = std::max(largest, std::fabs(x[i]));
+    }
+    for (int64_t i = begin; i < std::min<int64_t>(begin + 64, 600); ++i) {
+      EXPECT_NEAR(value(row, i, 600), x[i], largest * 0x1p-23) << i;
+    }
   }
-  EXPECT_EQ(r.sums64[0], r.sums32[0] + r.sums32[1]);
-  EXPECT_EQ(r.sums64[1], r.sums32[2]);
-  for (int i = 96; i < 128; ++i) EXPECT_EQ(r.values[i], 0.0f);
+  const auto once = rounded(x);
+  EXPECT_EQ(std::memcmp(row[0].bytes, once[0].bytes, int8_row_bytes(600)), 0);
+}
+
+TEST(SplitRow, KeepsWholeTinyAndBrokenBlocksApart) {
+  std::vector<float> x(320, 0.0f);
+  x[0] = 127, x[1] = -3;
+  x[64] = 0x1p-99f, x[65] = 0x1.8p-107f;
+  x[128] = std::numeric_limits<float>::infinity();
+  x[192] = std::numeric_limits<float>::quiet_NaN();
+  x[256] = 3.4e38f, x[257] = 1e30f;
+  const auto row = split(x);
+  EXPECT_EQ(value(row, 0, 320), 127);
+  EXPECT_EQ(value(row, 1, 320), -3);
+  EXPECT_EQ(part_of(row, 1, 320).scales[0], 0);
+  EXPECT_NEAR(value(row, 64, 320), x[64], 0x1p-100);
+  EXPECT_NEAR(value(row, 65, 320), x[65], 0x1p-100);
+  for (int part = 0; part < kParts; ++part) {
+    EXPECT_TRUE(std::isnan(part_of(row, part, 320).scales[2])) << part;
+    EXPECT_TRUE(std::isnan(part_of(row, part, 320).scales[3])) << part;
+  }
+  EXPECT_NEAR(value(row, 256, 320) / x[256], 1, 0x1p-23);
+  EXPECT_NEAR(value(row, 257, 320), x[257], double{x[256]} * 0x1p-23);
 }
 
 // The products stay within (terms + 8) roundings of the sum of magnitudes.
@@ -111,9 +159,10 @@ TEST(Dot, IsCloseToDoublePrecision) {
       for (uint8_t& c : codes) c = static_cast<uint8_t>(random() & ((1u << bits) - 1));
       const std::vector<float> scales = normals(cols / group, 3), biases = normals(cols / group, 4);
       const AffineRow w{group, codes.data(), scales.data(), biases.data()};
-      const auto int8_bytes = rounded(x), float_bytes = loaded(x);
+      const auto int8_bytes = rounded(x), split_bytes = split(x);
       const Int8Row xi = int8_row(int8_bytes[0].bytes, cols);
-      const FloatRow xf = float_row(float_bytes[0].bytes, cols);
+      const float product =
+          exact_product(split_bytes, cols, [&](const Int8Row& part) { return dot(w, cols, part); });
       double exact_int8 = 0, exact_float = 0, magnitude = 0;
       for (int64_t i = 0; i < cols; ++i) {
         const double scaled = double{scales[i / group]} * codes[i], bias = biases[i / group];
@@ -123,7 +172,7 @@ TEST(Dot, IsCloseToDoublePrecision) {
       }
       const double bound = magnitude * (group + 8) * 0x1p-24;
       EXPECT_NEAR(dot(w, cols, xi), exact_int8, bound) << bits << " " << group;
-      EXPECT_NEAR(dot(w, cols, xf), exact_float, bound) << bits << " " << group;
+      EXPECT_NEAR(product, exact_float, bound) << bits << " " << group;
     }
   }
 }
@@ -131,26 +180,23 @@ TEST(Dot, IsCloseToDoublePrecision) {
 TEST(Dot, OfPlainRowsTakesAnyLength) {
   for (int64_t cols : {1, 2, 3, 63, 64, 65, 100, 1000}) {
     const std::vector<float> w = normals(cols, 5), x = normals(cols, 6);
-    const auto bytes = loaded(x);
     double exact = 0, magnitude = 0;
     for (int64_t i = 0; i < cols; ++i) {
       exact += double{w[i]} * x[i];
       magnitude += std::fabs(double{w[i]} * x[i]);
     }
-    EXPECT_NEAR(dot(w.data(), cols, float_row(bytes[0].bytes, cols)), exact,
-                magnitude * 64 * 0x1p-24);
+    EXPECT_NEAR(dot(w.data(), cols, x.data()), exact, magnitude * 64 * 0x1p-24);
   }
 }
 
 // Spelled out by hand, so that a change of order or of a rounding shows.
 TEST(Dot, FollowsItsDefinition) {
   const std::vector<float> x = normals(64, 8), w = normals(64, 9);
-  const auto bytes = loaded(x);
   float c[4] = {};
   for (int i = 0; i < 64; i += 4) {
     for (int j = 0; j < 4; ++j) c[j] = std::fma(w[i + j], x[i + j], c[j]);
   }
-  EXPECT_EQ(dot(w.data(), 64, float_row(bytes[0].bytes, 64)), (c[0] + c[1]) + (c[2] + c[3]));
+  EXPECT_EQ(dot(w.data(), 64, x.data()), (c[0] + c[1]) + (c[2] + c[3]));
 
   std::vector<uint8_t> codes(64);
   for (int i = 0; i < 64; ++i) codes[i] = static_cast<uint8_t>(i * 37);

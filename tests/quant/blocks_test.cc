@@ -78,11 +78,14 @@ TEST(Blocks, AreMultipliedCloseToDoublePrecision) {
     std::vector<float> x(golden.weights.size());
     for (float& v : x) v = normal(random);
     std::vector<Line> int8_bytes(int8_row_bytes(cols) / 64),
-        float_bytes(float_row_bytes(cols) / 64);
+        split_bytes(split_row_bytes(cols) / 64);
     round_row(x.data(), cols, int8_bytes[0].bytes);
-    load_row(x.data(), cols, float_bytes[0].bytes);
+    split_row(x.data(), cols, split_bytes[0].bytes);
     const Int8Row xi = int8_row(int8_bytes[0].bytes, cols);
-    const FloatRow xf = float_row(float_bytes[0].bytes, cols);
+    const auto product_with_part = [&](size_t part) {
+      const std::byte* row = split_bytes[0].bytes + part * int8_row_bytes(cols);
+      return dot(golden.format.block, golden.blocks(), cols, int8_row(row, cols));
+    };
     double exact_int8 = 0, exact_float = 0, magnitude = 0;
     const BlockShape shape = block_shape(golden.format.block);
     Block block;
@@ -106,7 +109,8 @@ TEST(Blocks, AreMultipliedCloseToDoublePrecision) {
     const double bound = magnitude * (256 + 8) * 0x1p-24;
     EXPECT_NEAR(dot(golden.format.block, golden.blocks(), cols, xi), exact_int8, bound)
         << golden.format.name();
-    EXPECT_NEAR(dot(golden.format.block, golden.blocks(), cols, xf), exact_float, bound)
+    EXPECT_NEAR(sum_parts(product_with_part(0), product_with_part(1), product_with_part(2)),
+                exact_float, bound)
         << golden.format.name();
     EXPECT_GT(std::fabs(exact_float), 10 * bound) << golden.format.name();
   }

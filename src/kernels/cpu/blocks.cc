@@ -4,24 +4,24 @@
 namespace flashmoe::kernels::cpu {
 
 #if defined(__x86_64__)
-TileFunctions avx512_small_blocks(quant::BlockType type, bool int8);
-TileFunctions avx512_k_blocks(quant::BlockType type, bool int8);
-TileFunctions avx512_iq_blocks(quant::BlockType type, bool int8);
-TileFunctions avx2_small_blocks(quant::BlockType type, bool int8);
-TileFunctions avx2_k_blocks(quant::BlockType type, bool int8);
-TileFunctions avx2_iq_blocks(quant::BlockType type, bool int8);
+TileFunctions avx512_small_blocks(quant::BlockType type);
+TileFunctions avx512_k_blocks(quant::BlockType type);
+TileFunctions avx512_iq_blocks(quant::BlockType type);
+TileFunctions avx2_small_blocks(quant::BlockType type);
+TileFunctions avx2_k_blocks(quant::BlockType type);
+TileFunctions avx2_iq_blocks(quant::BlockType type);
 
 const BlockKernels kAvx512Blocks = {avx512_small_blocks, avx512_k_blocks, avx512_iq_blocks};
 const BlockKernels kAvx2Blocks = {avx2_small_blocks, avx2_k_blocks, avx2_iq_blocks};
 #elif defined(__aarch64__)
-TileFunctions neon_small_blocks(quant::BlockType type, bool int8);
-TileFunctions neon_k_blocks(quant::BlockType type, bool int8);
-TileFunctions neon_iq_blocks(quant::BlockType type, bool int8);
+TileFunctions neon_small_blocks(quant::BlockType type);
+TileFunctions neon_k_blocks(quant::BlockType type);
+TileFunctions neon_iq_blocks(quant::BlockType type);
 
 const BlockKernels kNeonBlocks = {neon_small_blocks, neon_k_blocks, neon_iq_blocks};
 #endif
 
-TileFunctions block_functions(const BlockKernels& kernels, quant::BlockType type, bool int8) {
+TileFunctions block_functions(const BlockKernels& kernels, quant::BlockType type) {
   using quant::BlockType;
   switch (type) {
     case BlockType::kQ4_0:
@@ -33,7 +33,7 @@ TileFunctions block_functions(const BlockKernels& kernels, quant::BlockType type
     case BlockType::kIQ4_XS:
     case BlockType::kMXFP4:
     case BlockType::kNVFP4:
-      return kernels.small(type, int8);
+      return kernels.small(type);
     case BlockType::kQ2_K:
     case BlockType::kQ3_K:
     case BlockType::kQ4_K:
@@ -41,7 +41,7 @@ TileFunctions block_functions(const BlockKernels& kernels, quant::BlockType type
     case BlockType::kQ6_K:
     case BlockType::kTQ1_0:
     case BlockType::kTQ2_0:
-      return kernels.k(type, int8);
+      return kernels.k(type);
     case BlockType::kIQ1_S:
     case BlockType::kIQ1_M:
     case BlockType::kIQ2_XXS:
@@ -51,7 +51,7 @@ TileFunctions block_functions(const BlockKernels& kernels, quant::BlockType type
     case BlockType::kIQ3_S:
       break;
   }
-  return kernels.iq(type, int8);
+  return kernels.iq(type);
 }
 
 }  // namespace flashmoe::kernels::cpu

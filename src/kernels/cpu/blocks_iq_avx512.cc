@@ -27,8 +27,6 @@
 
 namespace flashmoe::kernels::cpu {
 
-TileFunctions avx512_iq_blocks(quant::BlockType type, bool int8) {
-  return with_type(type, BlockFunctions{int8});
-}
+TileFunctions avx512_iq_blocks(quant::BlockType type) { return with_type(type, BlockFunctions{}); }
 
 }  // namespace flashmoe::kernels::cpu

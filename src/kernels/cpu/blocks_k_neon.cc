@@ -19,8 +19,6 @@
 
 namespace flashmoe::kernels::cpu {
 
-TileFunctions neon_k_blocks(quant::BlockType type, bool int8) {
-  return with_type(type, BlockFunctions{int8});
-}
+TileFunctions neon_k_blocks(quant::BlockType type) { return with_type(type, BlockFunctions{}); }
 
 }  // namespace flashmoe::kernels::cpu

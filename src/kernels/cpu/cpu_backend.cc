@@ -1,5 +1,7 @@
 #include "kernels/cpu/cpu_backend.h"
 
+#include <cstring>
+
 #include "kernels/cpu/layout.h"
 #include "quant/arithmetic.h"
 
@@ -22,30 +24,45 @@ void CpuBackend::lay_out(const FileMatrix& source, int64_t row_begin, int64_t ro
   cpu::prepare(source, row_begin, rows, destination);
 }
 
-Precision CpuBackend::operand_precision(const quant::Format& weight, Precision asked) const {
-  return cpu::takes_int8(weight) && !exact_ ? asked : Precision::kFloat;
+HostBackend::Form CpuBackend::operand_form(const quant::Format& weight, Precision asked) const {
+  if (!cpu::takes_int8(weight)) return Form::kFloat;
+  return exact_ || asked == Precision::kFloat ? Form::kSplit : Form::kRounded;
 }
 
-size_t CpuBackend::operand_row_bytes(int64_t cols, Precision precision) const {
-  return precision == Precision::kFast ? quant::int8_row_bytes(cols) : quant::float_row_bytes(cols);
+size_t CpuBackend::operand_row_bytes(int64_t cols, Form form) const {
+  switch (form) {
+    case Form::kRounded:
+      return quant::int8_row_bytes(cols);
+    case Form::kSplit:
+      return quant::split_row_bytes(cols);
+    case Form::kFloat:
+      break;
+  }
+  return cpu::float_row_bytes(cols);
 }
 
 void CpuBackend::load_operand(const float* x, int64_t index,
                               const Operand& operand) const noexcept {
-  std::byte* row = operand.data +
-                   static_cast<size_t>(index) * operand_row_bytes(operand.cols, operand.precision);
-  if (operand.precision == Precision::kFast) {
-    quant::round_row(x, operand.cols, row);
-  } else {
-    quant::load_row(x, operand.cols, row);
+  std::byte* row =
+      operand.data + static_cast<size_t>(index) * operand_row_bytes(operand.cols, operand.form);
+  switch (operand.form) {
+    case Form::kRounded:
+      return quant::round_row(x, operand.cols, row);
+    case Form::kSplit:
+      return quant::split_row(x, operand.cols, row);
+    case Form::kFloat:
+      std::memcpy(row, x, static_cast<size_t>(operand.cols) * sizeof(float));
   }
 }
 
 void CpuBackend::multiply(const Matrix& weight, const Operand& operand, int64_t block_begin,
                           int64_t block_end, float* y, int64_t y_stride) const noexcept {
-  const cpu::LinearFunction linear =
-      operand.precision == Precision::kFast ? linear_.linear_int8 : linear_.linear_float;
-  linear(weight, operand.data, operand.rows, block_begin, block_end, y, y_stride);
+  if (operand.form == Form::kSplit) {
+    cpu::linear_split(linear_, weight, operand.data, operand.rows, block_begin, block_end, y,
+                      y_stride);
+  } else {
+    linear_.linear(weight, operand.data, operand.rows, block_begin, block_end, y, y_stride);
+  }
 }
 
 void CpuBackend::decode_row(const Matrix& weight, int64_t row, float* out) const noexcept {

@@ -1,6 +1,7 @@
 // The fast backend of the CPU: weights interleaved by rows (layout.h), products by the
-// kernels of the machine's instruction set (linear.h), affine ones on activations rounded to int8
-// unless float is asked for or `exact` is set. Every instruction set gives the same bits.
+// kernels of the machine's instruction set (linear.h). Where weights take int8, activations are
+// rounded to it, or split into three of it if float is asked for or `exact` is set. Every
+// instruction set gives the same bits.
 #pragma once
 
 #include "kernels/cpu/linear.h"
@@ -24,8 +25,8 @@ class CpuBackend : public HostBackend {
   size_t layout_bytes(const quant::Format& format, int64_t rows, int64_t cols) const override;
   void lay_out(const FileMatrix& source, int64_t row_begin, int64_t rows,
                std::byte* destination) const noexcept override;
-  Precision operand_precision(const quant::Format& weight, Precision asked) const override;
-  size_t operand_row_bytes(int64_t cols, Precision precision) const override;
+  Form operand_form(const quant::Format& weight, Precision asked) const override;
+  size_t operand_row_bytes(int64_t cols, Form form) const override;
   void load_operand(const float* x, int64_t index, const Operand& operand) const noexcept override;
   void multiply(const Matrix& weight, const Operand& operand, int64_t block_begin,
                 int64_t block_end, float* y, int64_t y_stride) const noexcept override;

@@ -8,26 +8,38 @@
 
 #include "kernels/backend.h"
 #include "kernels/cpu/isa.h"
+#include "quant/arithmetic.h"
 
 namespace flashmoe::kernels::cpu {
 
 // y[i * y_stride + r] = x row i · weight row r, for i in [0, n) and the rows r of the blocks
-// [block_begin, block_end) of 16. x: n operand rows one behind the other, aligned to 64.
+// [block_begin, block_end) of 16. x: n rows of operand_row_bytes one behind the other, aligned to
+// 64.
 using LinearFunction = void (*)(const Matrix& weight, const std::byte* x, int64_t n,
                                 int64_t block_begin, int64_t block_end, float* y,
                                 int64_t y_stride) noexcept;
 
-// Whether there is a product with activations rounded to int8.
+// Whether products with this format take int8 rows (quant::round_row), and not floats.
 inline bool takes_int8(const quant::Format& format) {
   return format.encoding == quant::Encoding::kFloats ? format.bits == 4
                                                      : format.encoding != quant::Encoding::kPlain;
 }
 
+inline size_t float_row_bytes(int64_t cols) {
+  return (static_cast<size_t>(cols) * sizeof(float) + 63) / 64 * 64;
+}
+inline size_t operand_row_bytes(const quant::Format& format, int64_t cols) {
+  return takes_int8(format) ? quant::int8_row_bytes(cols) : float_row_bytes(cols);
+}
+
 struct LinearKernels {
   const char* name;
-  LinearFunction linear_int8;   // what takes_int8; x rows made by quant::round_row
-  LinearFunction linear_float;  // every weight; x rows made by quant::load_row
+  LinearFunction linear;
 };
+
+// The same for split rows (quant::split_row), of what takes int8 rows.
+void linear_split(const LinearKernels& kernels, const Matrix& weight, const std::byte* x, int64_t n,
+                  int64_t block_begin, int64_t block_end, float* y, int64_t y_stride) noexcept;
 
 // The table of chosen_isa(), chosen at the first call.
 const LinearKernels& linear_kernels();

@@ -85,20 +85,6 @@ inline void dot_unit(const std::byte* unit, const int8_t* const* x, int64_t at,
   }
 }
 
-template <int kBits, int kRows, int kQuad = 0>
-inline void float_dot_unit(const std::byte* unit, const float* const* x, int64_t at,
-                           __m256* chains) {
-  const __m256i codes = quad<kBits, kQuad>(unit);
-  const __m256i mask = _mm256_set1_epi32(0xff);
-  const __m256i bytes[4] = {
-      _mm256_and_si256(codes, mask), _mm256_and_si256(_mm256_srli_epi32(codes, 8), mask),
-      _mm256_and_si256(_mm256_srli_epi32(codes, 16), mask), _mm256_srli_epi32(codes, 24)};
-  for (int c = 0; c < 4; ++c) {
-    add_product<kRows>(c, _mm256_cvtepi32_ps(bytes[c]), x, at + 4 * kQuad + c, chains);
-  }
-  if constexpr (kQuad + 1 < kQuads) float_dot_unit<kBits, kRows, kQuad + 1>(unit, x, at, chains);
-}
-
 // Weights of input i of one half of a plain block.
 template <DType kType>
 inline __m256 plain(const std::byte* block, int64_t i, int half) {
@@ -154,6 +140,10 @@ struct Avx2 {
       const std::byte* piece = group;
       for (int p = 0; p < pieces; ++p, at += kUnits * kUnit) {
         for (int half = 0; half < 2; half += kHalves) {
+          // The compiler must not see that both halves take the same activations: it would keep
+          // them in memory, broadcast.
+          int64_t from = at;
+          asm("" : "+r"(from));
           Sums<kHalves> sums[kRows];
           for (int i = 0; i < kRows; ++i) {
             for (int h = 0; h < kHalves; ++h) {
@@ -161,8 +151,8 @@ struct Avx2 {
             }
           }
           for (int u = 0; u < kUnits; ++u) {
-            dot_unit<kBits, kRows>(piece + u * kBits * kVectorBytes + half * 32, x, at + u * kUnit,
-                                   sums);
+            dot_unit<kBits, kRows>(piece + u * kBits * kVectorBytes + half * 32, x,
+                                   from + u * kUnit, sums);
           }
           // As in linear_avx512.cc: only now.
           const std::byte* after = group;
@@ -194,51 +184,12 @@ struct Avx2 {
     for (int i = 0; i < kRows; ++i) store_lanes(t.y + i * t.y_stride, t.lanes, acc[i]);
   }
 
-  template <int kBits, int kUnits, int kRows>
-  static void float_tile(const Tile& t) noexcept {
-    const AffineShape shape(t.format);
-    const size_t half_scales = (shape.biases_at - shape.scales_at) / 2;
-    const float* x[kRows];
-    const float* x_sums[kRows];
-    __m256 acc[kRows][2];
-    for (int i = 0; i < kRows; ++i) {
-      const quant::FloatRow row = quant::float_row(t.x + i * t.row_bytes, t.cols);
-      x[i] = row.values;
-      x_sums[i] = kUnits == 1 ? row.sums32 : row.sums64;
-      acc[i][0] = acc[i][1] = _mm256_setzero_ps();
-    }
-    const std::byte* group = t.block;
-    for (int64_t begin = 0; begin < t.cols; begin += t.format.group, group += shape.group_bytes) {
-      const std::byte* piece = group;
-      for (int64_t at = begin; at < begin + t.format.group; at += kUnits * kUnit) {
-        for (int h = 0; h < 2; ++h) {
-          __m256 chains[4 * kRows];
-          clear<kRows>(chains);
-          for (int u = 0; u < kUnits; ++u) {
-            float_dot_unit<kBits, kRows>(piece + u * kBits * kVectorBytes + h * 32, x,
-                                         at + u * kUnit, chains);
-          }
-          const __m256 scale = widen8(t.format.dtype, group + shape.scales_at + h * half_scales);
-          const __m256 bias = bias8(t.format, scale, group + shape.biases_at + h * half_scales);
-          for (int i = 0; i < kRows; ++i) {
-            const __m256 x_sum = _mm256_set1_ps(x_sums[i][at / (kUnits * kUnit)]);
-            const __m256 value =
-                _mm256_fmadd_ps(scale, total(chains + 4 * i), _mm256_mul_ps(bias, x_sum));
-            acc[i][h] = _mm256_add_ps(acc[i][h], value);
-          }
-        }
-        piece += kUnits * kBits * kVectorBytes;
-      }
-    }
-    for (int i = 0; i < kRows; ++i) store_lanes(t.y + i * t.y_stride, t.lanes, acc[i]);
-  }
-
   template <DType kType, int kRows>
   static void plain_tile(const Tile& t) noexcept {
     const float* x[kRows];
     __m256 acc[kRows][2];
     for (int i = 0; i < kRows; ++i) {
-      x[i] = quant::float_row(t.x + i * t.row_bytes, t.cols).values;
+      x[i] = float_row(t, i);
       acc[i][0] = acc[i][1] = _mm256_setzero_ps();
     }
     for (int64_t begin = 0; begin < t.cols; begin += quant::kBlock) {
@@ -274,6 +225,6 @@ struct Avx2 {
 
 namespace flashmoe::kernels::cpu {
 
-const LinearKernels kAvx2Linear = {"avx2", linear_int8<Avx2>, linear_float<Avx2>};
+const LinearKernels kAvx2Linear = {"avx2", linear<Avx2>};
 
 }  // namespace flashmoe::kernels::cpu

@@ -34,25 +34,9 @@ inline void dot_unit(const std::byte* unit, const int8_t* const* x, int64_t at,
                      __m512i (*sums)[kRows]) {
   const __m512i codes = quad<kBits, kQuad>(unit);
   for (int i = 0; i < kRows; ++i) {
-    __m512i& sum = sums[kQuad % kChains<kRows>][i];
-    sum = _mm512_dpbusd_epi32(sum, codes, broadcast4(x[i] + at + 4 * kQuad));
+    add_dot(codes, x[i] + at + 4 * kQuad, &sums[kQuad % kChains<kRows>][i]);
   }
   if constexpr (kQuad + 1 < kQuads) dot_unit<kBits, kRows, kQuad + 1>(unit, x, at, sums);
-}
-
-template <int kBits, int kRows, int kQuad = 0>
-inline void float_dot_unit(const std::byte* unit, const float* const* x, int64_t at,
-                           __m512* chains) {
-  prefetch_quad<kBits, kQuad>(unit);
-  const __m512i codes = quad<kBits, kQuad>(unit);
-  const __m512i mask = _mm512_set1_epi32(0xff);
-  const __m512i bytes[4] = {
-      _mm512_and_si512(codes, mask), _mm512_and_si512(_mm512_srli_epi32(codes, 8), mask),
-      _mm512_and_si512(_mm512_srli_epi32(codes, 16), mask), _mm512_srli_epi32(codes, 24)};
-  for (int c = 0; c < 4; ++c) {
-    add_product<kRows>(c, _mm512_cvtepi32_ps(bytes[c]), x, at + 4 * kQuad + c, chains);
-  }
-  if constexpr (kQuad + 1 < kQuads) float_dot_unit<kBits, kRows, kQuad + 1>(unit, x, at, chains);
 }
 
 // Weights of input i of a plain block.
@@ -138,47 +122,12 @@ struct Avx512 {
     for (int i = 0; i < kRows; ++i) store_lanes(t.y + i * t.y_stride, t.lanes, acc[i]);
   }
 
-  template <int kBits, int kUnits, int kRows>
-  static void float_tile(const Tile& t) noexcept {
-    const AffineShape shape(t.format);
-    const float* x[kRows];
-    const float* x_sums[kRows];
-    __m512 acc[kRows];
-    for (int i = 0; i < kRows; ++i) {
-      const quant::FloatRow row = quant::float_row(t.x + i * t.row_bytes, t.cols);
-      x[i] = row.values;
-      x_sums[i] = kUnits == 1 ? row.sums32 : row.sums64;
-      acc[i] = _mm512_setzero_ps();
-    }
-    const std::byte* group = t.block;
-    const int pieces = t.format.group / static_cast<int>(kUnits * kUnit);
-    for (int64_t begin = 0; begin < t.cols; group += shape.group_bytes) {
-      const __m512 scale = widen16(t.format.dtype, group + shape.scales_at);
-      const __m512 bias = bias16(t.format, scale, group + shape.biases_at);
-      prefetch(group + shape.scales_at + kAhead);
-      const std::byte* unit = group;
-      for (int p = 0; p < pieces; ++p, begin += kUnits * kUnit) {
-        __m512 chains[4 * kRows];
-        clear<kRows>(chains);
-        for (int u = 0; u < kUnits; ++u, unit += kBits * kVectorBytes) {
-          float_dot_unit<kBits, kRows>(unit, x, begin + u * kUnit, chains);
-        }
-        for (int i = 0; i < kRows; ++i) {
-          const __m512 x_sum = _mm512_set1_ps(x_sums[i][begin / (kUnits * kUnit)]);
-          acc[i] = _mm512_add_ps(
-              acc[i], _mm512_fmadd_ps(scale, total(chains + 4 * i), _mm512_mul_ps(bias, x_sum)));
-        }
-      }
-    }
-    for (int i = 0; i < kRows; ++i) store_lanes(t.y + i * t.y_stride, t.lanes, acc[i]);
-  }
-
   template <DType kType, int kRows>
   static void plain_tile(const Tile& t) noexcept {
     const float* x[kRows];
     __m512 acc[kRows];
     for (int i = 0; i < kRows; ++i) {
-      x[i] = quant::float_row(t.x + i * t.row_bytes, t.cols).values;
+      x[i] = float_row(t, i);
       acc[i] = _mm512_setzero_ps();
     }
     for (int64_t begin = 0; begin < t.cols; begin += quant::kBlock) {
@@ -212,6 +161,6 @@ struct Avx512 {
 
 namespace flashmoe::kernels::cpu {
 
-const LinearKernels kAvx512Linear = {"avx512", linear_int8<Avx512>, linear_float<Avx512>};
+const LinearKernels kAvx512Linear = {"avx512", linear<Avx512>};
 
 }  // namespace flashmoe::kernels::cpu

@@ -40,20 +40,6 @@ inline void dot_quads(const std::byte* unit, __m256i table, const int8_t* const*
   if constexpr (kQuad < 3) dot_quads<kRows, kFirst, kQuad + 1>(unit, table, x, at, pairs, sums);
 }
 
-template <int kRows, int kQuad, int kEnd>
-inline void float_dot_quads(const std::byte* unit, __m256i table, const float* const* x, int64_t at,
-                            __m256* chains) {
-  const __m256i codes = _mm256_shuffle_epi8(table, quad<4, kQuad>(unit));
-  const __m256i places[4] = {_mm256_slli_epi32(codes, 24), _mm256_slli_epi32(codes, 16),
-                             _mm256_slli_epi32(codes, 8), codes};
-  for (int c = 0; c < 4; ++c) {
-    const __m256 weights = _mm256_cvtepi32_ps(_mm256_srai_epi32(places[c], 24));
-    add_product<kRows>(c, weights, x, at + 4 * kQuad + c, chains);
-  }
-  if constexpr (kQuad + 1 < kEnd)
-    float_dot_quads<kRows, kQuad + 1, kEnd>(unit, table, x, at, chains);
-}
-
 // The scales of half a group in the codes' unit.
 inline __m256 scale8(const Tile& t, const FloatsShape& shape, int64_t group, int half, float unit) {
   const std::byte* from = t.block + shape.scales_at +
@@ -67,7 +53,7 @@ struct Avx2Floats {
   static constexpr int kFloatRows = 2;
 
   template <int kGroup, int kRows>
-  static void e2m1_int8_tile(const Tile& t) noexcept {
+  static void e2m1_tile(const Tile& t) noexcept {
     const FloatsShape shape(t.format, t.cols);
     const __m256i table = doubled(kOffset);
     const int8_t* x[kRows];
@@ -108,42 +94,13 @@ struct Avx2Floats {
   }
 
   template <int kRows>
-  static void e2m1_float_tile(const Tile& t) noexcept {
-    const FloatsShape shape(t.format, t.cols);
-    const __m256i table = doubled(0);
-    const float* x[kRows];
-    __m256 acc[kRows][2];
-    for (int i = 0; i < kRows; ++i) {
-      x[i] = quant::float_row(t.x + i * t.row_bytes, t.cols).values;
-      acc[i][0] = acc[i][1] = _mm256_setzero_ps();
-    }
-    for (int64_t begin = 0; begin < t.cols; begin += t.format.group) {
-      const int64_t at = begin / kUnit * kUnit;
-      const std::byte* unit = t.block + at / kUnit * 4 * kVectorBytes;
-      for (int h = 0; h < 2; ++h) {
-        __m256 chains[4 * kRows];
-        clear<kRows>(chains);
-        if (begin == at) float_dot_quads<kRows, 0, 4>(unit + h * 32, table, x, at, chains);
-        if (begin != at || t.format.group == 32) {
-          float_dot_quads<kRows, 4, 8>(unit + h * 32, table, x, at, chains);
-        }
-        const __m256 scale = scale8(t, shape, begin / t.format.group, h, 0.5f);
-        for (int i = 0; i < kRows; ++i) {
-          acc[i][h] = _mm256_fmadd_ps(scale, total(chains + 4 * i), acc[i][h]);
-        }
-      }
-    }
-    for (int i = 0; i < kRows; ++i) store_lanes(t.y + i * t.y_stride, t.lanes, acc[i]);
-  }
-
-  template <int kRows>
   static void e4m3_tile(const Tile& t) noexcept {
     const FloatsShape shape(t.format, t.cols);
     const int64_t piece = quant::piece_of(t.format.group);
     const float* x[kRows];
     __m256 acc[kRows][2];
     for (int i = 0; i < kRows; ++i) {
-      x[i] = quant::float_row(t.x + i * t.row_bytes, t.cols).values;
+      x[i] = float_row(t, i);
       acc[i][0] = acc[i][1] = _mm256_setzero_ps();
     }
     for (int64_t begin = 0; begin < t.cols; begin += piece) {
@@ -180,8 +137,8 @@ struct Avx2Floats {
 
 namespace flashmoe::kernels::cpu {
 
-TileFunctions avx2_floats_functions(const quant::Format& format, bool int8) {
-  return floats_functions<Avx2Floats>(format, int8);
+TileFunctions avx2_floats_functions(const quant::Format& format) {
+  return floats_functions<Avx2Floats>(format);
 }
 
 }  // namespace flashmoe::kernels::cpu

@@ -34,24 +34,9 @@ inline void dot_quads(const std::byte* unit, __m512i table, const int8_t* const*
   prefetch_quad<4, kQuad>(unit);
   const __m512i codes = _mm512_shuffle_epi8(table, quad<4, kQuad>(unit));
   for (int i = 0; i < kRows; ++i) {
-    sums[i] = _mm512_dpbusd_epi32(sums[i], codes, broadcast4(x[i] + at + 4 * kQuad));
+    add_dot(codes, x[i] + at + 4 * kQuad, &sums[i]);
   }
   if constexpr (kQuad + 1 < kEnd) dot_quads<kRows, kQuad + 1, kEnd>(unit, table, x, at, sums);
-}
-
-template <int kRows, int kQuad, int kEnd>
-inline void float_dot_quads(const std::byte* unit, __m512i table, const float* const* x, int64_t at,
-                            __m512* chains) {
-  prefetch_quad<4, kQuad>(unit);
-  const __m512i codes = _mm512_shuffle_epi8(table, quad<4, kQuad>(unit));
-  const __m512i places[4] = {_mm512_slli_epi32(codes, 24), _mm512_slli_epi32(codes, 16),
-                             _mm512_slli_epi32(codes, 8), codes};
-  for (int c = 0; c < 4; ++c) {
-    const __m512 weights = _mm512_cvtepi32_ps(_mm512_srai_epi32(places[c], 24));
-    add_product<kRows>(c, weights, x, at + 4 * kQuad + c, chains);
-  }
-  if constexpr (kQuad + 1 < kEnd)
-    float_dot_quads<kRows, kQuad + 1, kEnd>(unit, table, x, at, chains);
 }
 
 struct Avx512Floats {
@@ -59,7 +44,7 @@ struct Avx512Floats {
   static constexpr int kFloatRows = 4;
 
   template <int kGroup, int kRows>
-  static void e2m1_int8_tile(const Tile& t) noexcept {
+  static void e2m1_tile(const Tile& t) noexcept {
     const FloatsShape shape(t.format, t.cols);
     const __m512i table = doubled(kOffset);
     const int8_t* x[kRows];
@@ -103,46 +88,13 @@ struct Avx512Floats {
   }
 
   template <int kRows>
-  static void e2m1_float_tile(const Tile& t) noexcept {
-    const FloatsShape shape(t.format, t.cols);
-    const __m512i table = doubled(0);
-    const float* x[kRows];
-    __m512 acc[kRows];
-    for (int i = 0; i < kRows; ++i) {
-      x[i] = quant::float_row(t.x + i * t.row_bytes, t.cols).values;
-      acc[i] = _mm512_setzero_ps();
-    }
-    const std::byte* unit = t.block;
-    const std::byte* scales = t.block + shape.scales_at;
-    const auto add_group = [&](const __m512* chains) {
-      const __m512 scale = _mm512_mul_ps(widen16(t.format.dtype, scales), _mm512_set1_ps(0.5f));
-      for (int i = 0; i < kRows; ++i)
-        acc[i] = _mm512_fmadd_ps(scale, total(chains + 4 * i), acc[i]);
-      scales += shape.scale_bytes;
-    };
-    for (int64_t at = 0; at < t.cols; at += kUnit, unit += 4 * kVectorBytes) {
-      __m512 chains[4 * kRows];
-      clear<kRows>(chains);
-      float_dot_quads<kRows, 0, 4>(unit, table, x, at, chains);
-      if (t.format.group == 16) {
-        add_group(chains);
-        if (at + 16 >= t.cols) break;
-        clear<kRows>(chains);
-      }
-      float_dot_quads<kRows, 4, 8>(unit, table, x, at, chains);
-      add_group(chains);
-    }
-    for (int i = 0; i < kRows; ++i) store_lanes(t.y + i * t.y_stride, t.lanes, acc[i]);
-  }
-
-  template <int kRows>
   static void e4m3_tile(const Tile& t) noexcept {
     const FloatsShape shape(t.format, t.cols);
     const int64_t piece = quant::piece_of(t.format.group);
     const float* x[kRows];
     __m512 acc[kRows];
     for (int i = 0; i < kRows; ++i) {
-      x[i] = quant::float_row(t.x + i * t.row_bytes, t.cols).values;
+      x[i] = float_row(t, i);
       acc[i] = _mm512_setzero_ps();
     }
     const auto add_input = [&](int64_t input, int chain, __m512* chains) {
@@ -178,8 +130,8 @@ struct Avx512Floats {
 
 namespace flashmoe::kernels::cpu {
 
-TileFunctions avx512_floats_functions(const quant::Format& format, bool int8) {
-  return floats_functions<Avx512Floats>(format, int8);
+TileFunctions avx512_floats_functions(const quant::Format& format) {
+  return floats_functions<Avx512Floats>(format);
 }
 
 }  // namespace flashmoe::kernels::cpu

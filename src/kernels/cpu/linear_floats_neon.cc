@@ -33,25 +33,6 @@ template <int kRows, int kFirst, int kQuad = 0>
   if constexpr (kQuad < 3) dot_quads<kRows, kFirst, kQuad + 1>(unit, table, held, sums);
 }
 
-template <int kRows, int kQuad, int kEnd>
-[[gnu::always_inline]] inline void float_dot_quads(const std::byte* unit, int8x16_t table,
-                                                   const float* const* x, int64_t at,
-                                                   Chains (*chains)[1]) {
-  const int32x4_t codes = vreinterpretq_s32_s8(doubled<kQuad>(unit, table));
-  const float32x4_t weights[4] = {
-      vcvtq_f32_s32(vshrq_n_s32(vshlq_n_s32(codes, 24), 24)),
-      vcvtq_f32_s32(vshrq_n_s32(vshlq_n_s32(codes, 16), 24)),
-      vcvtq_f32_s32(vshrq_n_s32(vshlq_n_s32(codes, 8), 24)),
-      vcvtq_f32_s32(vshrq_n_s32(codes, 24)),
-  };
-  for (int i = 0; i < kRows; ++i) {
-    add_four(weights, vld1q_f32(x[i] + at + 4 * kQuad), &chains[i][0]);
-  }
-  if constexpr (kQuad + 1 < kEnd) {
-    float_dot_quads<kRows, kQuad + 1, kEnd>(unit, table, x, at, chains);
-  }
-}
-
 // The four e4m3 codes of vector v of an input, divided by 256: those of f16's bits. Not for NaN.
 inline float32x4_t e4m3_weights(const std::byte* block, int64_t input, int v) {
   const uint8x8_t four = vreinterpret_u8_u32(
@@ -74,7 +55,7 @@ struct NeonFloats {
   static constexpr int kFloatRows = 4;
 
   template <int kGroup, int kRows>
-  static void e2m1_int8_tile(const Tile& t) noexcept {
+  static void e2m1_tile(const Tile& t) noexcept {
     const FloatsShape shape(t.format, t.cols);
     const int8x16_t table = doubled_table();
     const int8_t* x[kRows];
@@ -111,43 +92,13 @@ struct NeonFloats {
   }
 
   template <int kRows>
-  static void e2m1_float_tile(const Tile& t) noexcept {
-    const FloatsShape shape(t.format, t.cols);
-    const int8x16_t table = doubled_table();
-    const float* x[kRows];
-    float32x4_t acc[kRows][kVectors];
-    for (int i = 0; i < kRows; ++i) {
-      x[i] = quant::float_row(t.x + i * t.row_bytes, t.cols).values;
-      for (int v = 0; v < kVectors; ++v) acc[i][v] = vdupq_n_f32(0);
-    }
-    for (int64_t begin = 0; begin < t.cols; begin += t.format.group) {
-      const int64_t at = begin / kUnit * kUnit;
-      const std::byte* unit = t.block + at / kUnit * 4 * kVectorBytes;
-      float32x4_t scale[kVectors];
-      scale16(t, shape, begin / t.format.group, 0.5f, scale);
-      for (int v = 0; v < kVectors; ++v) {
-        Chains chains[kRows][1];
-        clear<kRows>(chains);
-        if (begin == at) float_dot_quads<kRows, 0, 4>(unit + v * 16, table, x, at, chains);
-        if (begin != at || t.format.group == 32) {
-          float_dot_quads<kRows, 4, 8>(unit + v * 16, table, x, at, chains);
-        }
-        for (int i = 0; i < kRows; ++i) {
-          acc[i][v] = vfmaq_f32(acc[i][v], scale[v], chains[i][0].total());
-        }
-      }
-    }
-    for (int i = 0; i < kRows; ++i) store_lanes(t.y + i * t.y_stride, t.lanes, acc[i]);
-  }
-
-  template <int kRows>
   static void e4m3_tile(const Tile& t) noexcept {
     const FloatsShape shape(t.format, t.cols);
     const int64_t piece = quant::piece_of(t.format.group);
     const float* x[kRows];
     float32x4_t acc[kRows][kVectors];
     for (int i = 0; i < kRows; ++i) {
-      x[i] = quant::float_row(t.x + i * t.row_bytes, t.cols).values;
+      x[i] = float_row(t, i);
       for (int v = 0; v < kVectors; ++v) acc[i][v] = vdupq_n_f32(0);
     }
     for (int64_t begin = 0; begin < t.cols; begin += piece) {
@@ -190,8 +141,8 @@ struct NeonFloats {
 
 namespace flashmoe::kernels::cpu {
 
-TileFunctions neon_floats_functions(const quant::Format& format, bool int8) {
-  return floats_functions<NeonFloats>(format, int8);
+TileFunctions neon_floats_functions(const quant::Format& format) {
+  return floats_functions<NeonFloats>(format);
 }
 
 }  // namespace flashmoe::kernels::cpu

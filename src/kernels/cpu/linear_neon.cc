@@ -37,27 +37,6 @@ template <int kBits, int kRows, int kAtOnce, int kQuad = 0>
   }
 }
 
-template <int kBits, int kRows, int kAtOnce, int kQuad = 0>
-[[gnu::always_inline]] inline void float_dot_unit(const std::byte* unit, const float* const* x,
-                                                  int64_t at, Chains (*chains)[kAtOnce]) {
-  float32x4_t held[kRows];
-  for (int i = 0; i < kRows; ++i) held[i] = vld1q_f32(x[i] + at + 4 * kQuad);
-  for (int v = 0; v < kAtOnce; ++v) {
-    const uint32x4_t codes = vreinterpretq_u32_u8(quad<kBits, kQuad>(unit + v * 16));
-    // The conversion divides by a power of two, which brings each byte to its place.
-    const float32x4_t weights[4] = {
-        vcvtq_f32_u32(vandq_u32(codes, vdupq_n_u32(0xff))),
-        vcvtq_n_f32_u32(vandq_u32(codes, vdupq_n_u32(0xff00)), 8),
-        vcvtq_n_f32_u32(vandq_u32(codes, vdupq_n_u32(0xff0000)), 16),
-        vcvtq_f32_u32(vshrq_n_u32(codes, 24)),
-    };
-    for (int i = 0; i < kRows; ++i) add_four(weights, held[i], &chains[i][v]);
-  }
-  if constexpr (kQuad + 1 < kQuads) {
-    float_dot_unit<kBits, kRows, kAtOnce, kQuad + 1>(unit, x, at, chains);
-  }
-}
-
 // Weights of input i of vector v of a plain block.
 template <DType kType>
 inline float32x4_t plain(const std::byte* block, int64_t i, int v) {
@@ -127,55 +106,13 @@ struct Neon {
     for (int i = 0; i < kRows; ++i) store_lanes(t.y + i * t.y_stride, t.lanes, acc[i]);
   }
 
-  template <int kBits, int kUnits, int kRows>
-  static void float_tile(const Tile& t) noexcept {
-    constexpr int kAtOnce = 4 / kRows;  // vectors: their chains take half the registers
-    const AffineShape shape(t.format);
-    const float* x[kRows];
-    const float* x_sums[kRows];
-    float32x4_t acc[kRows][kVectors];
-    for (int i = 0; i < kRows; ++i) {
-      const quant::FloatRow row = quant::float_row(t.x + i * t.row_bytes, t.cols);
-      x[i] = row.values;
-      x_sums[i] = kUnits == 1 ? row.sums32 : row.sums64;
-      for (int v = 0; v < kVectors; ++v) acc[i][v] = vdupq_n_f32(0);
-    }
-    const std::byte* group = t.block;
-    for (int64_t begin = 0; begin < t.cols; begin += t.format.group, group += shape.group_bytes) {
-      float32x4_t scale[kVectors], bias[kVectors];
-      widen16(t.format.dtype, group + shape.scales_at, scale);
-      bias16(t.format, scale, group + shape.biases_at, bias);
-      const std::byte* piece = group;
-      for (int64_t at = begin; at < begin + t.format.group; at += kUnits * kUnit) {
-        for (int first = 0; first < kVectors; first += kAtOnce) {
-          Chains chains[kRows][kAtOnce];
-          clear<kRows>(chains);
-          for (int u = 0; u < kUnits; ++u) {
-            float_dot_unit<kBits, kRows>(piece + u * kBits * kVectorBytes + first * 16, x,
-                                         at + u * kUnit, chains);
-          }
-          for (int i = 0; i < kRows; ++i) {
-            const float x_sum = x_sums[i][at / (kUnits * kUnit)];
-            for (int v = 0; v < kAtOnce; ++v) {
-              const float32x4_t value = vfmaq_f32(vmulq_n_f32(bias[first + v], x_sum),
-                                                  scale[first + v], chains[i][v].total());
-              acc[i][first + v] = vaddq_f32(acc[i][first + v], value);
-            }
-          }
-        }
-        piece += kUnits * kBits * kVectorBytes;
-      }
-    }
-    for (int i = 0; i < kRows; ++i) store_lanes(t.y + i * t.y_stride, t.lanes, acc[i]);
-  }
-
   template <DType kType, int kRows>
   static void plain_tile(const Tile& t) noexcept {
     constexpr int kAtOnce = 4 / kRows;
     const float* x[kRows];
     float32x4_t acc[kRows][kVectors];
     for (int i = 0; i < kRows; ++i) {
-      x[i] = quant::float_row(t.x + i * t.row_bytes, t.cols).values;
+      x[i] = float_row(t, i);
       for (int v = 0; v < kVectors; ++v) acc[i][v] = vdupq_n_f32(0);
     }
     for (int64_t begin = 0; begin < t.cols; begin += quant::kBlock) {
@@ -222,6 +159,6 @@ struct Neon {
 
 namespace flashmoe::kernels::cpu {
 
-const LinearKernels kNeonLinear = {"neon", linear_int8<Neon>, linear_float<Neon>};
+const LinearKernels kNeonLinear = {"neon", linear<Neon>};
 
 }  // namespace flashmoe::kernels::cpu

@@ -6,9 +6,9 @@
 
 namespace flashmoe::kernels::cpu {
 
-void run_tiles(const TileFunctions& functions, const Matrix& weight, const std::byte* x,
-               size_t row_bytes, int64_t n, int64_t block_begin, int64_t block_end, float* y,
-               int64_t y_stride) noexcept {
+void run_tiles(const TileFunctions& functions, const Matrix& weight, const std::byte* x, int64_t n,
+               int64_t block_begin, int64_t block_end, float* y, int64_t y_stride) noexcept {
+  const size_t row_bytes = operand_row_bytes(weight.format, weight.cols);
   const size_t bytes = quant::interleaved_block_bytes(weight.format, weight.cols);
   Tile tile{weight.data + static_cast<size_t>(block_begin) * bytes,
             x,

@@ -4,12 +4,12 @@
 //
 // An instruction set is a struct in its file's anonymous namespace, with
 //   kInt8Rows, kFloatRows: the largest tiles, up to 8
-//   int8_tile<bits, units, rows>, float_tile<bits, units, rows>, plain_tile<dtype, rows>
+//   int8_tile<bits, units, rows>, plain_tile<dtype, rows>
 //   kBlocks: one of those below; its tiles lie in block_tiles.inc
 //   kFloatsFunctions: one of those below
 // where `units` is the number of units in a piece (quant/arithmetic.h): 1 or 2; and one for small
 // floats, with kInt8Rows, kFloatRows and
-//   e2m1_int8_tile<group, rows>, e2m1_float_tile<rows>, e4m3_tile<rows>
+//   e2m1_tile<group, rows>, e4m3_tile<rows>
 #pragma once
 
 #include <cstddef>
@@ -33,6 +33,11 @@ struct Tile {
   int64_t y_stride;
 };
 
+// Activation row i of a tile whose weights take them as they are.
+inline const float* float_row(const Tile& t, int i) {
+  return reinterpret_cast<const float*>(t.x + static_cast<size_t>(i) * t.row_bytes);
+}
+
 using TileFunction = void (*)(const Tile&) noexcept;
 
 // One kernel for each number of activation rows, 1 to `most`.
@@ -42,32 +47,24 @@ struct TileFunctions {
   TileFunction of_rows[kMostRows + 1] = {};
 };
 
-// The kernels for GGUF's blocks; int8 or float activations. They lie in files of their own, by the
+// The kernels for GGUF's blocks. They lie in files of their own, by the
 // type of block: every type has as many tiles as there are numbers of rows, each of hundreds to
 // thousands of instructions.
-using BlockFunction = TileFunctions (*)(quant::BlockType type, bool int8);
+using BlockFunction = TileFunctions (*)(quant::BlockType type);
 struct BlockKernels {
   BlockFunction small, k, iq;  // as block_types_small.inc, block_types_k.inc, block_types_iq.inc
 };
 extern const BlockKernels kAvx512Blocks, kAvx2Blocks, kNeonBlocks;
-TileFunctions block_functions(const BlockKernels& kernels, quant::BlockType type, bool int8);
+TileFunctions block_functions(const BlockKernels& kernels, quant::BlockType type);
 
-void run_tiles(const TileFunctions& functions, const Matrix& weight, const std::byte* x,
-               size_t row_bytes, int64_t n, int64_t block_begin, int64_t block_end, float* y,
-               int64_t y_stride) noexcept;
+void run_tiles(const TileFunctions& functions, const Matrix& weight, const std::byte* x, int64_t n,
+               int64_t block_begin, int64_t block_end, float* y, int64_t y_stride) noexcept;
 
 template <typename Isa, int kBits, int kUnits, int kRows = 1>
 void add_int8_functions(TileFunctions* f) {
   f->of_rows[kRows] = Isa::template int8_tile<kBits, kUnits, kRows>;
   f->most = kRows;
   if constexpr (kRows < Isa::kInt8Rows) add_int8_functions<Isa, kBits, kUnits, kRows + 1>(f);
-}
-
-template <typename Isa, int kBits, int kUnits, int kRows = 1>
-void add_float_functions(TileFunctions* f) {
-  f->of_rows[kRows] = Isa::template float_tile<kBits, kUnits, kRows>;
-  f->most = kRows;
-  if constexpr (kRows < Isa::kFloatRows) add_float_functions<Isa, kBits, kUnits, kRows + 1>(f);
 }
 
 template <typename Isa, quant::DType kType, int kRows = 1>
@@ -85,37 +82,32 @@ TileFunctions plain_functions() {
 }
 
 template <typename Isa, int kBits, int kUnits>
-TileFunctions affine_functions_of(bool int8) {
+TileFunctions affine_functions_of() {
   TileFunctions f;
-  if (int8) {
-    add_int8_functions<Isa, kBits, kUnits>(&f);
-  } else {
-    add_float_functions<Isa, kBits, kUnits>(&f);
-  }
+  add_int8_functions<Isa, kBits, kUnits>(&f);
   return f;
 }
 
 template <typename Isa, int kBits>
-TileFunctions affine_functions(int group, bool int8) {
-  return group == 32 ? affine_functions_of<Isa, kBits, 1>(int8)
-                     : affine_functions_of<Isa, kBits, 2>(int8);
+TileFunctions affine_functions(int group) {
+  return group == 32 ? affine_functions_of<Isa, kBits, 1>() : affine_functions_of<Isa, kBits, 2>();
 }
 
 template <typename Isa>
-TileFunctions affine_functions(const quant::Format& format, bool int8) {
+TileFunctions affine_functions(const quant::Format& format) {
   switch (format.bits) {
     case 2:
-      return affine_functions<Isa, 2>(format.group, int8);
+      return affine_functions<Isa, 2>(format.group);
     case 3:
-      return affine_functions<Isa, 3>(format.group, int8);
+      return affine_functions<Isa, 3>(format.group);
     case 4:
-      return affine_functions<Isa, 4>(format.group, int8);
+      return affine_functions<Isa, 4>(format.group);
     case 5:
-      return affine_functions<Isa, 5>(format.group, int8);
+      return affine_functions<Isa, 5>(format.group);
     case 6:
-      return affine_functions<Isa, 6>(format.group, int8);
+      return affine_functions<Isa, 6>(format.group);
     default:
-      return affine_functions<Isa, 8>(format.group, int8);
+      return affine_functions<Isa, 8>(format.group);
   }
 }
 
@@ -133,72 +125,56 @@ TileFunctions plain_functions(quant::DType dtype) {
 
 // One product of small floats; `rows` counts up to the largest tile.
 template <typename Isa, int kGroup, int kRows = 1>
-void add_e2m1_int8_functions(TileFunctions* f) {
-  f->of_rows[kRows] = Isa::template e2m1_int8_tile<kGroup, kRows>;
+void add_e2m1_functions(TileFunctions* f) {
+  f->of_rows[kRows] = Isa::template e2m1_tile<kGroup, kRows>;
   f->most = kRows;
-  if constexpr (kRows < Isa::kInt8Rows) add_e2m1_int8_functions<Isa, kGroup, kRows + 1>(f);
+  if constexpr (kRows < Isa::kInt8Rows) add_e2m1_functions<Isa, kGroup, kRows + 1>(f);
 }
 
-template <typename Isa, int kBits, int kRows = 1>
-void add_floats_functions(TileFunctions* f) {
-  if constexpr (kBits == 4) {
-    f->of_rows[kRows] = Isa::template e2m1_float_tile<kRows>;
-  } else {
-    f->of_rows[kRows] = Isa::template e4m3_tile<kRows>;
-  }
+template <typename Isa, int kRows = 1>
+void add_e4m3_functions(TileFunctions* f) {
+  f->of_rows[kRows] = Isa::template e4m3_tile<kRows>;
   f->most = kRows;
-  if constexpr (kRows < Isa::kFloatRows) add_floats_functions<Isa, kBits, kRows + 1>(f);
+  if constexpr (kRows < Isa::kFloatRows) add_e4m3_functions<Isa, kRows + 1>(f);
 }
 
 template <typename Isa>
-TileFunctions floats_functions(const quant::Format& format, bool int8) {
+TileFunctions floats_functions(const quant::Format& format) {
   TileFunctions f;
   if (format.bits == 8) {
-    CHECK(!int8);
-    add_floats_functions<Isa, 8>(&f);
-  } else if (!int8) {
-    add_floats_functions<Isa, 4>(&f);
+    add_e4m3_functions<Isa>(&f);
   } else if (format.group == 16) {
-    add_e2m1_int8_functions<Isa, 16>(&f);
+    add_e2m1_functions<Isa, 16>(&f);
   } else {
-    add_e2m1_int8_functions<Isa, 32>(&f);
+    add_e2m1_functions<Isa, 32>(&f);
   }
   return f;
 }
 
 // The products of small floats lie in files of their own.
-TileFunctions avx512_floats_functions(const quant::Format& format, bool int8);
-TileFunctions avx2_floats_functions(const quant::Format& format, bool int8);
-TileFunctions neon_floats_functions(const quant::Format& format, bool int8);
+TileFunctions avx512_floats_functions(const quant::Format& format);
+TileFunctions avx2_floats_functions(const quant::Format& format);
+TileFunctions neon_floats_functions(const quant::Format& format);
 
 template <typename Isa>
-TileFunctions tile_functions(const quant::Format& format, bool int8) {
+TileFunctions tile_functions(const quant::Format& format) {
   switch (format.encoding) {
     case quant::Encoding::kPlain:
-      CHECK(!int8);
       return plain_functions<Isa>(format.dtype);
     case quant::Encoding::kAffine:
-      return affine_functions<Isa>(format, int8);
+      return affine_functions<Isa>(format);
     case quant::Encoding::kFloats:
-      return Isa::kFloatsFunctions(format, int8);
+      return Isa::kFloatsFunctions(format);
     case quant::Encoding::kBlocks:
-      return block_functions(Isa::kBlocks, format.block, int8);
+      return block_functions(Isa::kBlocks, format.block);
   }
   CHECK(!"an encoding");
 }
 
 template <typename Isa>
-void linear_int8(const Matrix& weight, const std::byte* x, int64_t n, int64_t block_begin,
-                 int64_t block_end, float* y, int64_t y_stride) noexcept {
-  run_tiles(tile_functions<Isa>(weight.format, true), weight, x, quant::int8_row_bytes(weight.cols),
-            n, block_begin, block_end, y, y_stride);
-}
-
-template <typename Isa>
-void linear_float(const Matrix& weight, const std::byte* x, int64_t n, int64_t block_begin,
-                  int64_t block_end, float* y, int64_t y_stride) noexcept {
-  run_tiles(tile_functions<Isa>(weight.format, false), weight, x,
-            quant::float_row_bytes(weight.cols), n, block_begin, block_end, y, y_stride);
+void linear(const Matrix& weight, const std::byte* x, int64_t n, int64_t block_begin,
+            int64_t block_end, float* y, int64_t y_stride) noexcept {
+  run_tiles(tile_functions<Isa>(weight.format), weight, x, n, block_begin, block_end, y, y_stride);
 }
 
 }  // namespace flashmoe::kernels::cpu

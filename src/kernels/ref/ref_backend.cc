@@ -41,13 +41,13 @@ void RefBackend::lay_out(const FileMatrix& source, int64_t row_begin, int64_t ro
   copy(source.biases, parts.biases_at, parts.bias_bytes);
 }
 
-size_t RefBackend::operand_row_bytes(int64_t cols, Precision) const {
+size_t RefBackend::operand_row_bytes(int64_t cols, Form) const {
   return static_cast<size_t>(cols) * sizeof(float);
 }
 
 void RefBackend::load_operand(const float* x, int64_t index,
                               const Operand& operand) const noexcept {
-  const size_t bytes = operand_row_bytes(operand.cols, operand.precision);
+  const size_t bytes = operand_row_bytes(operand.cols, operand.form);
   std::memcpy(operand.data + static_cast<size_t>(index) * bytes, x, bytes);
 }
 

@@ -17,10 +17,8 @@ class RefBackend : public HostBackend {
   size_t layout_bytes(const quant::Format& format, int64_t rows, int64_t cols) const override;
   void lay_out(const FileMatrix& source, int64_t row_begin, int64_t rows,
                std::byte* destination) const noexcept override;
-  Precision operand_precision(const quant::Format&, Precision) const override {
-    return Precision::kFloat;
-  }
-  size_t operand_row_bytes(int64_t cols, Precision precision) const override;
+  Form operand_form(const quant::Format&, Precision) const override { return Form::kFloat; }
+  size_t operand_row_bytes(int64_t cols, Form form) const override;
   void load_operand(const float* x, int64_t index, const Operand& operand) const noexcept override;
   void multiply(const Matrix& weight, const Operand& operand, int64_t block_begin,
                 int64_t block_end, float* y, int64_t y_stride) const noexcept override;
