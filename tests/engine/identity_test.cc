@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "convert/pack.h"
+#include "format/locate.h"
 #include "io/fault_queue.h"
 #include "tests/base/temp_folder.h"
 #include "tests/engine/forced_logits.h"
@@ -88,7 +89,7 @@ TEST_P(IdentityTest, InPlaceOrPacked) {
   const TempFolder folder;
   EngineOptions options = options_;
   options.model = folder.file("store");
-  convert::pack(options_.model, options.model);
+  convert::pack(format::locate_model(options_.model, format::process_environment()), options.model);
   const MemoryPlan plan = Engine::open(options)->plan();
   for (const bool checksums : {false, true}) {
     options.checksums = checksums;
