@@ -4,11 +4,13 @@
 #include <cmath>
 #include <numeric>
 #include <random>
+#include <span>
 #include <vector>
 
 #include "base/half.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/ref/ref_backend.h"
+#include "tests/kernels/matrices.h"
 
 namespace flashmoe::kernels {
 namespace {
@@ -40,7 +42,7 @@ double relative_error(const std::vector<float>& a, const std::vector<double>& b)
 double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 double silu(double x) { return x * sigmoid(x); }
 
-class HostTest : public testing::Test {
+class HostTest : public ::testing::Test {
  protected:
   ThreadPool pool_{3};
   RefBackend backend_{pool_};
@@ -145,7 +147,7 @@ struct DeltaCase {
   bool tiled = false;
 };
 
-class DeltaNetTest : public HostTest, public testing::WithParamInterface<DeltaCase> {};
+class DeltaNetTest : public HostTest, public ::testing::WithParamInterface<DeltaCase> {};
 
 // The recurrence of docs/architecture.md, in double precision.
 TEST_P(DeltaNetTest, FollowsTheRecurrence) {
@@ -223,10 +225,10 @@ TEST_P(DeltaNetTest, FollowsTheRecurrence) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, DeltaNetTest,
-                         testing::Values(DeltaCase{1, 1, 4, 4, 4}, DeltaCase{2, 4, 16, 8, 4},
-                                         DeltaCase{2, 6, 8, 24, 3}, DeltaCase{3, 3, 5, 7, 2},
-                                         DeltaCase{1, 2, 128, 128, 4}, DeltaCase{1, 1, 8, 8, 12},
-                                         DeltaCase{2, 6, 8, 24, 3, true}));
+                         ::testing::Values(DeltaCase{1, 1, 4, 4, 4}, DeltaCase{2, 4, 16, 8, 4},
+                                           DeltaCase{2, 6, 8, 24, 3}, DeltaCase{3, 3, 5, 7, 2},
+                                           DeltaCase{1, 2, 128, 128, 4}, DeltaCase{1, 1, 8, 8, 12},
+                                           DeltaCase{2, 6, 8, 24, 3, true}));
 
 struct AttentionCase {
   int heads, kv_heads, head_dim, rotary_dim;
@@ -234,7 +236,7 @@ struct AttentionCase {
   bool gated;
 };
 
-class AttentionTest : public HostTest, public testing::WithParamInterface<AttentionCase> {};
+class AttentionTest : public HostTest, public ::testing::WithParamInterface<AttentionCase> {};
 
 TEST_P(AttentionTest, FollowsTheDefinition) {
   const AttentionCase c = GetParam();
@@ -315,11 +317,11 @@ TEST_P(AttentionTest, FollowsTheDefinition) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, AttentionTest,
-                         testing::Values(AttentionCase{2, 1, 16, 16, KvType::kF32, false},
-                                         AttentionCase{4, 2, 32, 8, KvType::kF32, true},
-                                         AttentionCase{4, 4, 20, 10, KvType::kF16, true},
-                                         AttentionCase{6, 2, 64, 32, KvType::kF16, false},
-                                         AttentionCase{20, 2, 16, 16, KvType::kF16, true}));
+                         ::testing::Values(AttentionCase{2, 1, 16, 16, KvType::kF32, false},
+                                           AttentionCase{4, 2, 32, 8, KvType::kF32, true},
+                                           AttentionCase{4, 4, 20, 10, KvType::kF16, true},
+                                           AttentionCase{6, 2, 64, 32, KvType::kF16, false},
+                                           AttentionCase{20, 2, 16, 16, KvType::kF16, true}));
 
 // y = down(silu(gate x) * up x) for experts with different rows, on both backends.
 TEST_F(HostTest, FeedForwardRunsEachNetworkOnItsRows) {
@@ -374,6 +376,47 @@ TEST_F(HostTest, FeedForwardRunsEachNetworkOnItsRows) {
       }
     }
     EXPECT_LT(relative_error(y, expected), 1e-5) << backend->name();
+  }
+}
+
+// Gate and up may take their inputs in different forms: rounded, split or as floats.
+TEST_F(HostTest, FeedForwardTakesEachInputInItsForm) {
+  using quant::DType, quant::Encoding;
+  constexpr int64_t kHidden = 128, kInner = 64;
+  const quant::Format affine{Encoding::kAffine, DType::kF32, 8, 64};
+  const quant::Format plain{Encoding::kPlain, DType::kF32};
+  const std::vector<std::pair<quant::Format, quant::Format>> formats = {
+      {affine, affine}, {affine, plain}, {affine, plain}, {plain, affine}, {plain, plain}};
+  const std::vector<float> x = Random(11).normal(2 * kHidden);
+  const auto outputs = [&](Backend& backend) {
+    std::vector<AlignedBuffer> prepared;
+    const auto make = [&](const quant::Format& format, int64_t rows, int64_t cols) {
+      const testing::TestMatrix matrix(format, rows, cols, 12 + prepared.size());
+      prepared.emplace_back(backend.prepared_bytes(format, rows, cols));
+      backend.prepare(matrix.file(), 0, rows, prepared.back().data());
+      return Matrix{format, rows, cols, prepared.back().data()};
+    };
+    const std::vector<int32_t> rows = {1, 0};
+    std::vector<float> y(formats.size() * 2 * kHidden);
+    std::vector<FeedForwardJob> jobs;
+    for (const auto& [gate, up] : formats) {
+      const FeedForward network{make(gate, kInner, kHidden), make(up, kInner, kHidden),
+                                make(affine, kHidden, kInner)};
+      jobs.push_back({network, rows, y.data() + jobs.size() * 2 * kHidden});
+    }
+    backend.feed_forward(x.data(), kHidden, jobs);
+    return y;
+  };
+  const std::vector<float> floats = outputs(backend_);
+  CpuBackend rounding(pool_), exact(pool_, true);
+  for (size_t n = 0; n < formats.size(); ++n) {
+    const auto of = [&](const std::vector<float>& y) {
+      return std::span(y).subspan(n * 2 * kHidden, 2 * kHidden);
+    };
+    const std::vector<double> expected(of(floats).begin(), of(floats).end());
+    const std::vector<float> a = outputs(rounding), b = outputs(exact);
+    EXPECT_LT(relative_error({of(a).begin(), of(a).end()}, expected), 3e-2) << n;
+    EXPECT_LT(relative_error({of(b).begin(), of(b).end()}, expected), 1e-5) << n;
   }
 }
 
