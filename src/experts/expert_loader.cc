@@ -110,6 +110,16 @@ void ExpertLoader::finish_records(int buffer) {
   }
 }
 
+bool ExpertLoader::has_complete() {
+  std::array<io::ReadCompletion, 16> completions;
+  while (complete_.empty()) {
+    const size_t n = queue_.poll(completions);
+    if (n == 0) return false;
+    for (size_t i = 0; i < n; ++i) complete(completions[i]);
+  }
+  return true;
+}
+
 ExpertLoader::Loaded ExpertLoader::wait() {
   CHECK(in_flight_ > 0);
   std::array<io::ReadCompletion, 16> completions;

@@ -41,7 +41,7 @@ class ExpertLoader {
   // The next expert that is complete; at least one must be in flight. Throws when a read fails or
   // a record is damaged; call `drain` before going on.
   Loaded wait();
-  bool has_complete() const { return !complete_.empty(); }  // `wait` would not wait
+  bool has_complete();  // `wait` would not wait
   void release(const Loaded& loaded);
   // Instead of `release`: what was loaded stays in its memory, which is the caller's from now on,
   // and the ring has `memory` for it, of buffer_bytes() bytes and aligned as they are.

@@ -150,15 +150,16 @@ bool StreamedMoe::read_ahead() {
 void StreamedMoe::finish(const float* x, float* y, const kernels::FeedForwardJob* shared) {
   CHECK(layer_ >= 0);
   try {
-    compute_residents(x, y, shared);
-    start_reads();
-    while (computed_misses_ < misses_.size()) compute_arrived(x, y);
+    for (take_arrived(false); shared != nullptr || !residents_.empty(); shared = nullptr) {
+      compute_residents(x, y, shared);
+      take_arrived(true);
+    }
   } catch (const Error&) {
     abandon();
     throw;
   }
   misses_.clear();
-  next_miss_ = computed_misses_ = 0;
+  next_miss_ = taken_misses_ = 0;
   layer_ = -1;
 }
 
@@ -169,7 +170,7 @@ void StreamedMoe::abandon() noexcept {
   early_.clear();
   residents_.clear();
   misses_.clear();
-  next_miss_ = computed_misses_ = 0;
+  next_miss_ = taken_misses_ = 0;
   layer_ = -1;
 }
 
@@ -204,12 +205,13 @@ std::optional<ExpertLoader::Loaded> StreamedMoe::next_arrived(bool wait) {
   return std::nullopt;
 }
 
-// Waits for one expert, and prepares and computes it with those that are there already.
-void StreamedMoe::compute_arrived(const float* x, float* y) {
+// Brings into slots what has arrived of the layer at hand, so that its buffers take the next reads;
+// at least one expert if `wait`, unless all misses were taken.
+void StreamedMoe::take_arrived(bool wait) {
   const std::array<size_t, 4> offsets = slot_offsets(index_.layer(layer_), backend_);
-  int64_t pairs = 0;
-  while (computed_misses_ < misses_.size() && pairs < kPairsPerCall) {
-    const std::optional<ExpertLoader::Loaded> loaded = next_arrived(residents_.empty());
+  start_reads();
+  while (taken_misses_ < misses_.size()) {
+    const std::optional<ExpertLoader::Loaded> loaded = next_arrived(wait && residents_.empty());
     if (!loaded) break;
     Timer timer(&stats_.compute_s);
     std::optional<ExpertPin> slot =
@@ -225,11 +227,9 @@ void StreamedMoe::compute_arrived(const float* x, float* y) {
     Work& work = *wanted(loaded->key);
     work.arrived = true;
     residents_.push_back({work, std::move(*slot)});
-    pairs += work.count;
-    ++computed_misses_;
+    ++taken_misses_;
     start_reads();
   }
-  compute_residents(x, y);
 }
 
 void StreamedMoe::fill(const ExpertLoader::Loaded& loaded, const std::array<size_t, 4>& offsets,
@@ -253,18 +253,14 @@ void StreamedMoe::fill(const ExpertLoader::Loaded& loaded, const std::array<size
 void StreamedMoe::compute_residents(const float* x, float* y,
                                     const kernels::FeedForwardJob* shared) {
   Timer timer(&stats_.compute_s);
-  for (size_t begin = 0; begin < residents_.size() || shared != nullptr;) {
-    int64_t pairs = shared != nullptr ? static_cast<int64_t>(shared->rows.size()) : 0;
-    size_t end = begin;
-    while (end < residents_.size() &&
-           (pairs == 0 || pairs + residents_[end].work.count <= kPairsPerCall)) {
-      pairs += residents_[end++].work.count;
-    }
-    compute(x, std::span(residents_).subspan(begin, end - begin), y, shared);
-    begin = end;
-    shared = nullptr;
+  int64_t pairs = shared != nullptr ? static_cast<int64_t>(shared->rows.size()) : 0;
+  size_t count = 0;
+  while (count < residents_.size() &&
+         (pairs == 0 || pairs + residents_[count].work.count <= kPairsPerCall)) {
+    pairs += residents_[count++].work.count;
   }
-  residents_.clear();
+  compute(x, std::span(residents_).first(count), y, shared);
+  residents_.erase(residents_.begin(), residents_.begin() + static_cast<std::ptrdiff_t>(count));
 }
 
 void StreamedMoe::compute(const float* x, std::span<const Resident> residents, float* y,

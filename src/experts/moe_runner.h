@@ -100,13 +100,13 @@ class StreamedMoe final : public MoeRunner {
   bool read_ahead();   // one expert of the next layer; whether there was one
   std::optional<ExpertLoader::Loaded> next_arrived(bool wait);
   Work* wanted(ExpertKey key);
-  void compute_arrived(const float* x, float* y);
+  void take_arrived(bool wait);
   // Brings what was loaded, matrices at `offsets`, into the slot.
   void fill(const ExpertLoader::Loaded& loaded, const std::array<size_t, 4>& offsets,
             ExpertPin* slot);
-  // Computes residents_, in as few calls of the backend as kPairsPerCall allows, and unpins them.
-  // The first call has `shared` too, unless that is nullptr.
-  void compute_residents(const float* x, float* y, const kernels::FeedForwardJob* shared = nullptr);
+  // Computes the first of residents_, as many as kPairsPerCall allows in one call of the backend
+  // beside `shared` (nullptr: none), and unpins them.
+  void compute_residents(const float* x, float* y, const kernels::FeedForwardJob* shared);
   void compute(const float* x, std::span<const Resident> residents, float* y,
                const kernels::FeedForwardJob* shared);
   kernels::FeedForward network(ExpertKey key, std::byte* slot) const;
@@ -127,7 +127,7 @@ class StreamedMoe final : public MoeRunner {
   std::vector<Resident> residents_;  // hits, or misses that have arrived; about to be computed
   std::vector<Work> misses_;         // by key, but for those that were read ahead, which are first
   size_t next_miss_ = 0;             // misses_ from here on have not been started
-  size_t computed_misses_ = 0;
+  size_t taken_misses_ = 0;          // have a slot, and were or are in residents_
   std::vector<kernels::FeedForwardJob> jobs_;
   std::vector<int32_t> group_begin_;  // per expert, while grouping
 

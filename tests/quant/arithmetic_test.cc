@@ -31,7 +31,8 @@ std::vector<Line> split(const std::vector<float>& x) {
 }
 
 Int8Row part_of(const std::vector<Line>& row, int part, int64_t cols) {
-  return int8_row(row[0].bytes + static_cast<size_t>(part) * int8_row_bytes(cols), cols);
+  const auto* bytes = reinterpret_cast<const std::byte*>(row.data());
+  return int8_row(bytes + static_cast<size_t>(part) * int8_row_bytes(cols), cols);
 }
 
 // What a split row stands for.

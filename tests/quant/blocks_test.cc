@@ -83,8 +83,9 @@ TEST(Blocks, AreMultipliedCloseToDoublePrecision) {
     split_row(x.data(), cols, split_bytes[0].bytes);
     const Int8Row xi = int8_row(int8_bytes[0].bytes, cols);
     const auto product_with_part = [&](size_t part) {
-      const std::byte* row = split_bytes[0].bytes + part * int8_row_bytes(cols);
-      return dot(golden.format.block, golden.blocks(), cols, int8_row(row, cols));
+      const auto* parts = reinterpret_cast<const std::byte*>(split_bytes.data());
+      return dot(golden.format.block, golden.blocks(), cols,
+                 int8_row(parts + part * int8_row_bytes(cols), cols));
     };
     double exact_int8 = 0, exact_float = 0, magnitude = 0;
     const BlockShape shape = block_shape(golden.format.block);
