@@ -150,7 +150,8 @@ bool StreamedMoe::read_ahead() {
 void StreamedMoe::finish(const float* x, float* y, const kernels::FeedForwardJob* shared) {
   CHECK(layer_ >= 0);
   try {
-    for (take_arrived(false); shared != nullptr || !residents_.empty(); shared = nullptr) {
+    for (take_arrived(shared == nullptr); shared != nullptr || !residents_.empty();
+         shared = nullptr) {
       compute_residents(x, y, shared);
       take_arrived(true);
     }
