@@ -181,11 +181,9 @@ int parse_and_run(int argc, char** argv) {
   PackCommandOptions pack_options;
   CLI::App* pack_app = app.add_subcommand(
       "pack",
-      "Writes a model as a packed store: one aligned record for each expert, as it is computed, "
-      "so\n"
-      "that experts are streamed at the disk's speed, with checksums of every byte. Its weights "
-      "are\n"
-      "those of the source, bit for bit, and every command takes it.\n\n"
+      "Writes a model as a packed store: one aligned record for each expert, as it is\n"
+      "computed, so that experts are streamed at the disk's speed, with checksums of every byte.\n"
+      "Its weights are those of the source, bit for bit, and every command takes it.\n\n"
       "  flashmoe pack ~/models/Qwen3.5-35B-A3B-4bit /fast/qwen35\n"
       "  flashmoe pack --verify /fast/qwen35\n\n"
       "A run that was ended (Ctrl-C, a full disk, a lost machine) goes on where it was when the\n"

@@ -89,7 +89,7 @@ inline void put_plane(const uint8x16_t* quads, std::byte* plane) {
 template <int kBits>
 void put_block(const UnitPlaces& places, const std::byte* codes, size_t stride,
                const std::byte* end, std::byte* block) {
-  constexpr int kWide = kBits == 8 ? 8 : kBits >= 4 ? 4 : 2;
+  constexpr int kWide = quant::wide_plane(kBits);
   constexpr int kHalfBytes = 2 * kBits;  // of 16 codes
   for (int64_t first = 0; first < places.units;
        first += places.group_units, block += places.group_bytes) {
