@@ -18,14 +18,10 @@
 namespace flashmoe::kernels::host {
 namespace {
 
-// [n] f16 at any address to float32.
-inline void widen_f16(const std::byte* from, int64_t n, float* out) {
-  int64_t i = 0;
-  for (; i + 8 <= n; i += 8) {
-    _mm256_storeu_ps(
-        out + i, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from + 2 * i))));
-  }
-  quant::widen(quant::DType::kF16, n - i, from + 2 * i, out + i);
+// 16 f16 at any address to float32.
+inline void widen16(const std::byte* from, __m256* out) {
+  out[0] = _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+  out[1] = _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from + 16)));
 }
 
 // The 16 floats at `from` to `to`, aligned to 64, past the caches; then stream_fence is due.
@@ -34,6 +30,9 @@ inline void stream16(const std::byte* from, float* to) {
   _mm256_stream_ps(to + 8, _mm256_loadu_ps(reinterpret_cast<const float*>(from) + 8));
 }
 inline void stream_fence() { _mm_sfence(); }
+
+// a * b + sum, rounded once.
+inline __m256 multiply_add(__m256 a, __m256 b, __m256 sum) { return _mm256_fmadd_ps(a, b, sum); }
 
 constexpr int kRegisterFloats = 8;
 

@@ -24,15 +24,9 @@
 namespace flashmoe::kernels::host {
 namespace {
 
-// [n] f16 at any address to float32.
-inline void widen_f16(const std::byte* from, int64_t n, float* out) {
-  int64_t i = 0;
-  for (; i + 16 <= n; i += 16) {
-    _mm512_storeu_ps(
-        out + i,
-        _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + 2 * i))));
-  }
-  quant::widen(quant::DType::kF16, n - i, from + 2 * i, out + i);
+// 16 f16 at any address to float32.
+inline void widen16(const std::byte* from, __m512* out) {
+  *out = _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
 }
 
 // The 16 floats at `from` to `to`, aligned to 64, past the caches; then stream_fence is due.
@@ -40,6 +34,9 @@ inline void stream16(const std::byte* from, float* to) {
   _mm512_stream_ps(to, _mm512_loadu_ps(from));
 }
 inline void stream_fence() { _mm_sfence(); }
+
+// a * b + sum, rounded once.
+inline __m512 multiply_add(__m512 a, __m512 b, __m512 sum) { return _mm512_fmadd_ps(a, b, sum); }
 
 constexpr int kRegisterFloats = 16;
 

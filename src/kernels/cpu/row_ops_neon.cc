@@ -12,16 +12,15 @@
 namespace flashmoe::kernels::host {
 namespace {
 
-// [n] f16 at any address to float32.
-inline void widen_f16(const std::byte* from, int64_t n, float* out) {
-  int64_t i = 0;
-  for (; i + 8 <= n; i += 8) {
-    const uint8x16_t bytes = vld1q_u8(reinterpret_cast<const uint8_t*>(from + 2 * i));
+// 16 f16 at any address to float32.
+template <typename Vector>
+inline void widen16(const std::byte* from, Vector* out) {
+  for (int i = 0; i < 2; ++i) {
+    const uint8x16_t bytes = vld1q_u8(reinterpret_cast<const uint8_t*>(from + 16 * i));
     const float16x8_t halves = vreinterpretq_f16_u8(bytes);
-    vst1q_f32(out + i, vcvt_f32_f16(vget_low_f16(halves)));
-    vst1q_f32(out + i + 4, vcvt_high_f32_f16(halves));
+    out[2 * i] = vcvt_f32_f16(vget_low_f16(halves));
+    out[2 * i + 1] = vcvt_high_f32_f16(halves);
   }
-  quant::widen(quant::DType::kF16, n - i, from + 2 * i, out + i);
 }
 
 // The 16 floats at `from` to `to`: there is no way past the caches here.
@@ -29,6 +28,11 @@ inline void stream16(const std::byte* from, float* to) {
   __builtin_memcpy(to, from, 16 * sizeof(float));
 }
 inline void stream_fence() {}
+
+// a * b + sum, rounded once.
+inline float32x4_t multiply_add(float32x4_t a, float32x4_t b, float32x4_t sum) {
+  return vfmaq_f32(sum, a, b);
+}
 
 constexpr int kRegisterFloats = 4;
 

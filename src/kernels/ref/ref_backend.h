@@ -1,14 +1,16 @@
 // The oracle: weights stay in their file's format, are decoded to float32 row by row as they are
-// used, and multiplied in plain float32 loops. Slow and exact.
+// used, and multiplied in plain float32 loops. Slow and exact. All that is no product comes from the
+// processor's row operations, whose bits are the same for every instruction set.
 #pragma once
 
+#include "kernels/cpu/row_ops.h"
 #include "kernels/host_backend.h"
 
 namespace flashmoe::kernels {
 
 class RefBackend : public HostBackend {
  public:
-  explicit RefBackend(ThreadPool& pool) : HostBackend(pool, host::kScalarRowOps) {}
+  explicit RefBackend(ThreadPool& pool) : HostBackend(pool, cpu::row_ops(cpu::chosen_isa())) {}
 
   const char* name() const override { return "ref"; }
   bool supports(const quant::Format&) const override { return true; }
