@@ -91,12 +91,13 @@ MemoryPlan make_plan(const PlanInput& in) {
 
   // Enough buffers to have all of a token's misses of a layer in flight. When experts are streamed,
   // more of them, so that a prompt's next layer is read while the mixer computes.
-  constexpr uint64_t kMostShare = 8, kReadAheadShare = 64;
+  constexpr uint64_t kMostShare = 8, kReadAheadShare = 20, kLayerShare = 4;
   const uint64_t rest = plan.budget - fixed;
   const uint64_t fit = rest / std::max<uint64_t>(buffer, 1);
   uint64_t wanted = k + 2;
   if (rest < plan.all_experts + wanted * buffer) {
-    wanted = std::max(wanted, std::min<uint64_t>(fit / kReadAheadShare, index.experts()));
+    wanted =
+        std::max(wanted, std::min<uint64_t>(fit / kReadAheadShare, index.experts() / kLayerShare));
   }
   plan.staging_buffers =
       static_cast<int>(std::clamp<uint64_t>(fit / kMostShare, kLeastBuffers, wanted));

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
 #include <utility>
 
 #include "base/check.h"
@@ -36,6 +37,13 @@ size_t StreamedMoe::slot_bytes(const ExpertIndex& index, int layer,
 void StreamedMoe::begin_step(std::span<const int32_t> ages) {
   ages_.assign(ages.begin(), ages.end());
   cache_.begin_step(*std::max_element(ages.begin(), ages.end()) + 1);
+  crowded_ = false;
+  upcoming_.clear();
+  next_upcoming_ = 0;
+}
+
+bool StreamedMoe::is_crowd(int64_t distinct) const {
+  return ages_.size() > 1 && static_cast<double>(distinct) >= kCrowded * index_.experts();
 }
 
 void StreamedMoe::start(int layer, std::span<kernels::Route> routes, int k) {
@@ -75,16 +83,13 @@ void StreamedMoe::start(int layer, std::span<kernels::Route> routes, int k) {
   stats_.miss_bytes += misses_.size() * bytes;
 
   adopt_early();
-  crowded_ = static_cast<int64_t>(routes.size()) > k &&
-             static_cast<double>(residents_.size() + misses_.size()) >= kCrowded * experts;
+  crowded_ = is_crowd(static_cast<int64_t>(residents_.size() + misses_.size()));
   upcoming_.clear();
   next_upcoming_ = 0;
   if (crowded_) {
     int next_layer = layer + 1;
     while (next_layer < index_.layers() && index_.layer(next_layer).parts.empty()) ++next_layer;
-    if (next_layer < index_.layers()) {
-      for (int e = 0; e < experts; ++e) upcoming_.push_back(index_.key(next_layer, e));
-    }
+    if (next_layer < index_.layers()) expect_all(next_layer);
   }
   start_reads();
 }
@@ -110,8 +115,22 @@ void StreamedMoe::adopt_early() {
   });
 }
 
+void StreamedMoe::expect_all(int layer) {
+  for (int e = 0; e < index_.experts(); ++e) upcoming_.push_back(index_.key(layer, e));
+}
+
 void StreamedMoe::expect(int layer, std::span<const kernels::Route> routes, int k) {
   if (!wants_early_routes()) return;
+  if (layer_ < 0) {  // a step's first layer
+    std::set<int32_t> experts;
+    for (const kernels::Route& r : routes) experts.insert(r.expert);
+    crowded_ = is_crowd(static_cast<int64_t>(experts.size()));
+    if (crowded_) {
+      expect_all(layer);
+      start_reads();
+      return;
+    }
+  }
   for (int rank = 0; rank < std::min(k, RouteGuesses::kRanks); ++rank) {
     for (size_t i = static_cast<size_t>(rank); i < routes.size(); i += static_cast<size_t>(k)) {
       const ExpertKey key = index_.key(layer, routes[i].expert);
@@ -125,9 +144,10 @@ void StreamedMoe::expect(int layer, std::span<const kernels::Route> routes, int 
 
 void StreamedMoe::start_reads() {
   // A disk shares itself among all that it is asked for at once, and brings it all at the end; of a
-  // few at a time the first can be computed while the next ones come.
-  constexpr int kAtOnce = 3;
-  while (loader_.can_start() && (crowded_ || loader_.in_flight() < kAtOnce)) {
+  // few at a time the first can be computed while the next ones come. Where much is read ahead,
+  // more are needed to keep it busy from one look at it to the next.
+  const int at_once = crowded_ ? 16 : 3;
+  while (loader_.can_start() && loader_.in_flight() < at_once) {
     if (next_miss_ < misses_.size()) {
       loader_.start(misses_[next_miss_++].key);
     } else if (!read_ahead()) {
@@ -145,6 +165,11 @@ bool StreamedMoe::read_ahead() {
     return true;
   }
   return false;
+}
+
+void StreamedMoe::read_on() {
+  CHECK(layer_ < 0);
+  while (loader_.in_flight() > 0 && loader_.has_complete()) keep_early(loader_.wait());
 }
 
 void StreamedMoe::finish(const float* x, float* y, const kernels::FeedForwardJob* shared) {
@@ -196,14 +221,19 @@ std::optional<ExpertLoader::Loaded> StreamedMoe::next_arrived(bool wait) {
   while (wait || loader_.has_complete()) {
     const ExpertLoader::Loaded loaded = loader_.wait();
     if (wanted(loaded.key) != nullptr) return loaded;
-    if (std::find(ahead_.begin(), ahead_.end(), loaded.key) != ahead_.end()) {
-      early_.push_back(loaded);
-    } else {
-      loader_.release(loaded);  // asked for ahead, in vain
-      start_reads();
-    }
+    keep_early(loaded);
   }
   return std::nullopt;
+}
+
+// What is not of the layer at hand: of the next one, or asked for in vain.
+void StreamedMoe::keep_early(const ExpertLoader::Loaded& loaded) {
+  if (std::find(ahead_.begin(), ahead_.end(), loaded.key) != ahead_.end()) {
+    early_.push_back(loaded);
+  } else {
+    loader_.release(loaded);
+  }
+  start_reads();
 }
 
 // Brings into slots what has arrived of the layer at hand, so that its buffers take the next reads;

@@ -39,11 +39,14 @@ class MoeRunner {
   // The routes [rows, k] of one layer are known: fills in their targets, and starts reading what
   // is not resident. Computation that does not need the experts belongs after this call.
   virtual void start(int layer, std::span<kernels::Route> routes, int k) = 0;
-  // Whether `expect` is wanted between start and finish. It costs a router product per layer.
+  // Whether `expect` is wanted: before a step's first layer, and between start and finish. It costs
+  // a router product per layer.
   virtual bool wants_early_routes() const { return false; }
-  // A guess at the routes [rows, k] of the layer after the one at hand; of each row the most
-  // probable first.
+  // A guess at the routes [rows, k] of the layer after the one at hand, or of a step's first; of
+  // each row the most probable first.
   virtual void expect(int /*layer*/, std::span<const kernels::Route> /*routes*/, int /*k*/) {}
+  // Between operations that do not need experts: takes note of what has come, and asks for more.
+  virtual void read_on() {}
   // y [targets, hidden]: every route's expert applied to its row of x [rows, hidden]; and `shared`,
   // if given, a network that all rows go through besides. Throws when a read fails; the runner is
   // then ready for another step.
@@ -77,6 +80,7 @@ class StreamedMoe final : public MoeRunner {
     return look_ahead_ && !crowded_ && guesses_.any_pays();
   }
   void expect(int layer, std::span<const kernels::Route> routes, int k) override;
+  void read_on() override;
   void finish(const float* x, float* y, const kernels::FeedForwardJob* shared) override;
   void abandon() noexcept override;
   MoeStats stats() const override;
@@ -95,10 +99,14 @@ class StreamedMoe final : public MoeRunner {
     ExpertPin pin;
   };
 
+  // Whether a layer of which the step uses as many experts is followed by others that do.
+  bool is_crowd(int64_t distinct) const;
+  void expect_all(int layer);
   void adopt_early();
   void start_reads();  // as many as there are staging buffers for
   bool read_ahead();   // one expert of the next layer; whether there was one
   std::optional<ExpertLoader::Loaded> next_arrived(bool wait);
+  void keep_early(const ExpertLoader::Loaded& loaded);
   Work* wanted(ExpertKey key);
   void take_arrived(bool wait);
   // Brings what was loaded, matrices at `offsets`, into the slot.

@@ -34,13 +34,13 @@ class RouteTap {
   virtual void on_routes(int layer, std::span<kernels::Route> routes, int k) = 0;
   virtual void end_step() {}
 
-  // Whether on_early_routes is wanted. It costs a router product per layer.
+  // Whether this wants on_early_routes. It costs a router product per layer.
   virtual bool wants_early_routes() const { return false; }
   // A guess at the routes of `layer`, made while the layer before it runs: its norm and router
-  // applied to the hidden state that the layer before gives its own router. Called before the
-  // layer's on_routes, unless it is the first or follows a layer without experts.
-  virtual void on_early_routes(int /*layer*/, std::span<const kernels::Route> /*routes*/,
-                               int /*k*/) {}
+  // applied to the hidden state that the layer before gives its own router; for the first layer,
+  // to the embeddings. Called before the layer's on_routes, when somebody wants it, unless the
+  // layer follows one without experts. Who replaces routes replaces guesses at them, too.
+  virtual void on_early_routes(int /*layer*/, std::span<kernels::Route> /*routes*/, int /*k*/) {}
 };
 
 }  // namespace flashmoe::experts

@@ -27,14 +27,25 @@ void TraceRouting::next(Place* place) const {
   place->step = (place->step + 1) % trace_.steps.size();
 }
 
-void TraceRouting::on_routes(int layer, std::span<kernels::Route> routes, int k) {
+void TraceRouting::replace(std::vector<uint16_t> TraceStep::*picks, int layer,
+                           std::span<kernels::Route> routes, int k) const {
   Place place = place_;
   const int64_t width = trace_.shape.k;
   for (size_t begin = 0; begin < routes.size(); begin += static_cast<size_t>(k), next(&place)) {
     const TraceStep& step = trace_.steps[place.step];
-    const uint16_t* picks = step.picks.data() + (layer * step.rows + place.row) * width;
-    for (int i = 0; i < k; ++i) routes[begin + static_cast<size_t>(i)].expert = picks[i];
+    const uint16_t* row = (step.*picks).data() + (layer * step.rows + place.row) * width;
+    for (int i = 0; i < k; ++i) {
+      if (row[i] != kNoPick) routes[begin + static_cast<size_t>(i)].expert = row[i];
+    }
   }
+}
+
+void TraceRouting::on_routes(int layer, std::span<kernels::Route> routes, int k) {
+  replace(&TraceStep::picks, layer, routes, k);
+}
+
+void TraceRouting::on_early_routes(int layer, std::span<kernels::Route> routes, int k) {
+  if (!trace_.steps[0].early.empty()) replace(&TraceStep::early, layer, routes, k);
 }
 
 void TraceRouting::end_step() {

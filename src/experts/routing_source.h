@@ -6,14 +6,16 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "experts/route_tap.h"
 #include "experts/routing_trace.h"
 
 namespace flashmoe::experts {
 
-// Puts a trace's picks in place of the router's, row by row, whatever steps they come in; from the
-// start again after the last. A failed step's rows come again.
+// Puts a trace's picks in place of the router's, and its early picks, if it has them, in place of
+// guesses; row by row, whatever steps they come in; from the start again after the last. A failed
+// step's rows come again.
 class TraceRouting final : public RouteTap {
  public:
   // The trace has at least one row, at least `k` picks a row and layer, and else the shape of the
@@ -21,6 +23,7 @@ class TraceRouting final : public RouteTap {
   TraceRouting(RoutingTrace trace, const RoutingShape& shape, const std::string& path);
   void begin_step(int64_t rows) override { rows_ = rows; }
   void on_routes(int layer, std::span<kernels::Route> routes, int k) override;
+  void on_early_routes(int layer, std::span<kernels::Route> routes, int k) override;
   void end_step() override;
 
  private:
@@ -29,6 +32,8 @@ class TraceRouting final : public RouteTap {
     int64_t row = 0;  // in the step
   };
   void next(Place* place) const;
+  void replace(std::vector<uint16_t> TraceStep::*picks, int layer, std::span<kernels::Route> routes,
+               int k) const;
 
   RoutingTrace trace_;
   Place place_;  // of the next step's first row

@@ -15,6 +15,11 @@ constexpr double kSlowHalfLife = 12, kFastHalfLife = 1;  // rows
 constexpr float kSlowScale = 0.8f, kNoiseScale = 0.5f;
 constexpr float kEarlyLayers = 0.6f;
 
+// Both make 81 % of guesses true: noise relative to the spread of the logits, and how much likelier
+// the first pick is named than the last.
+constexpr float kDoubt = 0.19f;
+constexpr double kRankDoubt = 0.38;
+
 // Normal numbers from 12 random bits: the quantiles of the normal distribution, evenly spaced.
 // Three come from one random number, at a fraction of the cost of a formula.
 constexpr int kNormalBits = 12;
@@ -60,6 +65,8 @@ Decay decay(double half_life) {
   return {static_cast<float>(keep), static_cast<float>(std::sqrt(1 - keep * keep))};
 }
 
+double unit_random(RandomBits& random) { return static_cast<double>(random() >> 11) * 0x1p-53; }
+
 // The experts of the k largest logits, largest first, the lowest id on ties.
 void pick_largest(std::span<const float> logits, std::span<kernels::Route> routes) {
   const size_t k = routes.size();
@@ -79,8 +86,35 @@ void pick_largest(std::span<const float> logits, std::span<kernels::Route> route
 
 }  // namespace
 
+void MadeUpRouting::begin_step(int64_t /*rows*/) {
+  for (std::vector<int32_t>& picks : guessed_at_) picks.clear();
+}
+
+void MadeUpRouting::on_routes(int layer, std::span<kernels::Route> routes, int k) {
+  const std::vector<int32_t>& picks = guessed_at_[static_cast<size_t>(layer)];
+  CHECK(picks.empty() || picks.size() == routes.size());
+  for (size_t i = 0; i < picks.size(); ++i) routes[i].expert = picks[i];
+  if (!picks.empty()) return;
+  const size_t width = static_cast<size_t>(k);
+  for (size_t row = 0; row < routes.size(); row += width) pick(layer, routes.subspan(row, width));
+}
+
+void MadeUpRouting::on_early_routes(int layer, std::span<kernels::Route> routes, int k) {
+  std::vector<int32_t>& picks = guessed_at_[static_cast<size_t>(layer)];
+  picks.clear();
+  const size_t width = static_cast<size_t>(k);
+  for (size_t begin = 0; begin < routes.size(); begin += width) {
+    const std::span<kernels::Route> row = routes.subspan(begin, width);
+    pick(layer, row);
+    for (const kernels::Route& r : row) picks.push_back(r.expert);
+    guess(layer, row);
+  }
+}
+
 SyntheticRouting::SyntheticRouting(const RoutingShape& shape, uint64_t seed)
-    : layers_(static_cast<size_t>(shape.layers)), logits_(static_cast<size_t>(shape.experts)) {
+    : MadeUpRouting(shape, seed),
+      layers_(static_cast<size_t>(shape.layers)),
+      logits_(static_cast<size_t>(shape.experts)) {
   const size_t experts = static_cast<size_t>(shape.experts);
   RandomBits seeds{seed};
   for (int i = 0; i < shape.layers; ++i) {
@@ -98,34 +132,36 @@ SyntheticRouting::SyntheticRouting(const RoutingShape& shape, uint64_t seed)
   }
 }
 
-void SyntheticRouting::advance(Layer* layer) {
+void SyntheticRouting::pick(int layer, std::span<kernels::Route> row) {
+  CHECK(row.size() <= logits_.size());
   static const Decay kSlow = decay(kSlowHalfLife), kFast = decay(kFastHalfLife);
   const NormalTable& table = normal_table();
-  const float c = layer->structure;
-  RandomBits random = layer->random;
-  if (layer->row++ % kSessionRows == 0) {
-    for (float& liked : layer->liked) liked = c * three_normals(table, random).a;
+  Layer& l = layers_[static_cast<size_t>(layer)];
+  const float c = l.structure;
+  RandomBits random = l.random;
+  if (l.row++ % kSessionRows == 0) {
+    for (float& liked : l.liked) liked = c * three_normals(table, random).a;
   }
   for (size_t e = 0; e < logits_.size(); ++e) {
     const ThreeNormals n = three_normals(table, random);
-    const float slow = layer->slow[e] = kSlow.keep * layer->slow[e] + kSlow.renew * n.a;
-    const float fast = layer->fast[e] = kFast.keep * layer->fast[e] + kFast.renew * n.b;
-    logits_[e] = layer->liked[e] + c * (kSlowScale * slow + fast) + kNoiseScale * n.c;
+    const float slow = l.slow[e] = kSlow.keep * l.slow[e] + kSlow.renew * n.a;
+    const float fast = l.fast[e] = kFast.keep * l.fast[e] + kFast.renew * n.b;
+    logits_[e] = l.liked[e] + c * (kSlowScale * slow + fast) + kNoiseScale * n.c;
   }
-  layer->random = random;
+  l.random = random;
+  pick_largest(logits_, row);
 }
 
-void SyntheticRouting::on_routes(int layer, std::span<kernels::Route> routes, int k) {
-  const size_t width = static_cast<size_t>(k);
-  CHECK(width <= logits_.size());
-  for (size_t begin = 0; begin < routes.size(); begin += width) {
-    advance(&layers_[static_cast<size_t>(layer)]);
-    pick_largest(logits_, routes.subspan(begin, width));
-  }
+void SyntheticRouting::guess(int layer, std::span<kernels::Route> row) {
+  const NormalTable& table = normal_table();
+  const float c = layers_[static_cast<size_t>(layer)].structure;
+  const float spread = std::sqrt(c * c * (2 + kSlowScale * kSlowScale) + kNoiseScale * kNoiseScale);
+  for (float& logit : logits_) logit += kDoubt * spread * three_normals(table, doubts_).a;
+  pick_largest(logits_, row);
 }
 
 UniformRouting::UniformRouting(const RoutingShape& shape, uint64_t seed)
-    : layers_(static_cast<size_t>(shape.layers)) {
+    : MadeUpRouting(shape, seed), layers_(static_cast<size_t>(shape.layers)) {
   RandomBits seeds{seed};
   for (Layer& layer : layers_) {
     layer.random.state = seeds();
@@ -134,16 +170,25 @@ UniformRouting::UniformRouting(const RoutingShape& shape, uint64_t seed)
   }
 }
 
-void UniformRouting::on_routes(int layer, std::span<kernels::Route> routes, int k) {
+void UniformRouting::pick(int layer, std::span<kernels::Route> row) {
   auto& [random, experts] = layers_[static_cast<size_t>(layer)];
-  const size_t width = static_cast<size_t>(k);
-  CHECK(width <= experts.size());
-  for (size_t i = 0; i < routes.size(); ++i) {
-    // The first `width` steps of a shuffle of what an earlier shuffle left.
-    const size_t at = i % width;
-    const uint64_t left = experts.size() - at;
-    std::swap(experts[at], experts[at + (((random() >> 32) * left) >> 32)]);
-    routes[i].expert = experts[at];
+  CHECK(row.size() <= experts.size());
+  for (size_t i = 0; i < row.size(); ++i) {
+    // The first steps of a shuffle of what an earlier shuffle left.
+    const uint64_t left = experts.size() - i;
+    std::swap(experts[i], experts[i + (((random() >> 32) * left) >> 32)]);
+    row[i].expert = experts[i];
+  }
+}
+
+void UniformRouting::guess(int layer, std::span<kernels::Route> row) {
+  const std::vector<int32_t>& experts = layers_[static_cast<size_t>(layer)].experts;
+  const uint64_t others = experts.size() - row.size();  // which follow those picked
+  for (size_t i = 0; i < row.size() && others > 0; ++i) {
+    const double named =
+        1 - kRankDoubt * (static_cast<double>(i) + 0.5) / static_cast<double>(row.size());
+    if (unit_random(doubts_) < named) continue;
+    row[i].expert = experts[row.size() + (((doubts_() >> 32) * others) >> 32)];
   }
 }
 

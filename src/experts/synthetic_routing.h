@@ -21,20 +21,42 @@ struct RandomBits {
   }
 };
 
+// What made-up routings share: rows are drawn one after the other, when their routes are wanted or
+// guessed at. Guesses come true as often as those of trained models, where the next layer's router,
+// applied a layer early, names 81 to 89 % of its picks (published for Qwen3.5 models): the least of
+// these. Whether somebody guesses does not change the routes.
+class MadeUpRouting : public RouteTap {
+ public:
+  void begin_step(int64_t rows) override;
+  void on_routes(int layer, std::span<kernels::Route> routes, int k) override;
+  void on_early_routes(int layer, std::span<kernels::Route> routes, int k) override;
+
+ protected:
+  MadeUpRouting(const RoutingShape& shape, uint64_t seed)
+      : doubts_{~seed}, guessed_at_(static_cast<size_t>(shape.layers)) {}
+  // The experts of the layer's next row.
+  virtual void pick(int layer, std::span<kernels::Route> row) = 0;
+  // Makes a guess of the row just picked.
+  virtual void guess(int layer, std::span<kernels::Route> row) = 0;
+
+  RandomBits doubts_;  // what guesses are made with
+
+ private:
+  std::vector<std::vector<int32_t>> guessed_at_;  // of each layer: picks of this step's rows
+};
+
 // As trained models route: some experts liked for a while, many picks like the last token's. The k
 // experts of the largest
 //   z_e(t) = c (S_e + 0.8 slow_e(t) + fast_e(t)) + 0.5 noise_e(t)
 // in each layer, all terms of unit variance: S drawn anew every kSessionRows rows; slow and fast
 // autoregressive with half-lives of 12 and 1 rows; c is 0.6 in the first quarter of the layers,
 // where routers are less decided, else 1. Fitted to published statistics of models of 512 experts
-// of which 10 are picked (docs/experiments.md).
-class SyntheticRouting final : public RouteTap {
+// of which 10 are picked (docs/experiments.md). A guess takes the largest of z with another noise.
+class SyntheticRouting final : public MadeUpRouting {
  public:
   static constexpr int kSessionRows = 150;
 
   SyntheticRouting(const RoutingShape& shape, uint64_t seed);
-  void begin_step(int64_t /*rows*/) override {}
-  void on_routes(int layer, std::span<kernels::Route> routes, int k) override;
 
  private:
   struct Layer {
@@ -44,20 +66,23 @@ class SyntheticRouting final : public RouteTap {
     std::vector<float> liked;       // c S [experts]
     std::vector<float> slow, fast;  // [experts]
   };
-  void advance(Layer* layer);  // to its next row: fills logits_
+  void pick(int layer, std::span<kernels::Route> row) override;
+  void guess(int layer, std::span<kernels::Route> row) override;
 
   std::vector<Layer> layers_;
-  std::vector<float> logits_;  // [experts]
+  std::vector<float> logits_;  // [experts], of the last row
 };
 
 // Each row's experts drawn evenly from all: what random weights do, and the worst for any cache.
-class UniformRouting final : public RouteTap {
+// A guess has others in place of some; the first pick is nearly always named, the last less often.
+class UniformRouting final : public MadeUpRouting {
  public:
   UniformRouting(const RoutingShape& shape, uint64_t seed);
-  void begin_step(int64_t /*rows*/) override {}
-  void on_routes(int layer, std::span<kernels::Route> routes, int k) override;
 
  private:
+  void pick(int layer, std::span<kernels::Route> row) override;
+  void guess(int layer, std::span<kernels::Route> row) override;
+
   struct Layer {
     RandomBits random;
     std::vector<int32_t> experts;  // a permutation

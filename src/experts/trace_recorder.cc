@@ -15,8 +15,8 @@ void TraceRecorder::on_routes(int layer, std::span<kernels::Route> routes, int k
   copy(layer, routes, k, &step_.picks);
 }
 
-void TraceRecorder::on_early_routes(int layer, std::span<const kernels::Route> routes, int k) {
-  copy(layer, routes, k, &step_.early);
+void TraceRecorder::on_early_routes(int layer, std::span<kernels::Route> routes, int k) {
+  if (early_) copy(layer, routes, k, &step_.early);
 }
 
 void TraceRecorder::copy(int layer, std::span<const kernels::Route> routes, int k,

@@ -21,7 +21,7 @@ class TraceRecorder final : public RouteTap {
   void on_routes(int layer, std::span<kernels::Route> routes, int k) override;
   void end_step() override { sink_(step_); }
   bool wants_early_routes() const override { return early_; }
-  void on_early_routes(int layer, std::span<const kernels::Route> routes, int k) override;
+  void on_early_routes(int layer, std::span<kernels::Route> routes, int k) override;
 
  private:
   void copy(int layer, std::span<const kernels::Route> routes, int k, std::vector<uint16_t>* to);

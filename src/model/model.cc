@@ -89,6 +89,7 @@ void Model::forward(std::span<const Segment> segments, const std::function<bool(
   if (tap_ != nullptr) tap_->begin_step(rows_);
   try {
     backend_.embed(weights_.embedding, ids_, a_.x);
+    guess_routes(0);
     for (int i = 0; i < config_.layers; ++i) {
       if (stop && stop()) {
         throw Error(ErrorCode::kCancelled, "stopped");
@@ -101,6 +102,7 @@ void Model::forward(std::span<const Segment> segments, const std::function<bool(
       } else {
         delta_net(i, segments);
       }
+      runner_.read_on();
       backend_.add(a_.x, a_.mixed, rows_ * hidden);
       backend_.rms_norm(a_.x, layer.moe_norm, rows_, hidden, config_.rms_eps, a_.normed);
       if (config_.routed[i]) {
@@ -133,6 +135,7 @@ void Model::attention(int layer, std::span<const Segment> segments) {
     const kernels::LinearJob jobs[] = {{w.q, a_.q}, {w.k, a_.k}, {w.v, a_.v}, {w.gate, a_.gate}};
     backend_.linear(a_.normed, rows_, config_.hidden, std::span(jobs).first(w.gate ? 4 : 3));
   }
+  runner_.read_on();
   {
     Timer timer(&times_.attention_s);
     attention_segments_.clear();
@@ -146,6 +149,7 @@ void Model::attention(int layer, std::span<const Segment> segments) {
     backend_.attention(attention_shape_, w.norms, {a_.q, a_.k, a_.v, w.gate ? a_.gate : nullptr},
                        attention_segments_, a_.heads);
   }
+  runner_.read_on();
   show(layer, experts::DenseInput::kMixerOut, a_.heads, w.out.cols);
   Timer timer(&times_.dense_s);
   const kernels::LinearJob out{w.out, a_.mixed};
@@ -162,6 +166,7 @@ void Model::delta_net(int layer, std::span<const Segment> segments) {
                                        {w.dt, a_.dt, Precision::kFloat}};
     backend_.linear(a_.normed, rows_, config_.hidden, jobs);
   }
+  runner_.read_on();
   {
     Timer timer(&times_.delta_net_s);
     delta_segments_.clear();
@@ -176,6 +181,7 @@ void Model::delta_net(int layer, std::span<const Segment> segments) {
     backend_.delta_net(delta_shape_, w.net, {a_.qkv, a_.z, a_.beta, a_.dt}, delta_segments_,
                        a_.heads);
   }
+  runner_.read_on();
   show(layer, experts::DenseInput::kMixerOut, a_.heads, w.out.cols);
   Timer timer(&times_.dense_s);
   const kernels::LinearJob out{w.out, a_.mixed};
@@ -221,7 +227,7 @@ void Model::guess_routes(int layer) {
   const kernels::LinearJob job{w.router, a_.router, Precision::kFloat};
   backend_.linear(a_.mixed, rows_, config_.hidden, {&job, 1});
   backend_.route(a_.router, rows_, config_.moe.experts, k, config_.moe.normalize, routes.data());
-  if (for_tap) tap_->on_early_routes(routed_index_[layer], routes, k);
+  if (tap_ != nullptr) tap_->on_early_routes(routed_index_[layer], routes, k);
   runner_.expect(layer, routes, k);
 }
 

@@ -130,7 +130,11 @@ TEST_P(RouteTapTest, GuessesALayerAhead) {
       for (int64_t row = 0; row < step.rows; ++row) {
         const auto early = step.early.begin() + layer * width + row * shape.k;
         const auto picks = step.picks.begin() + layer * width + row * shape.k;
-        if (layer == 0 || gap) {
+        if (layer == 0) {
+          EXPECT_EQ(std::count(early, early + shape.k, kNoPick), 0);
+          continue;  // of the embeddings; how good that is depends on the first mixer
+        }
+        if (gap) {
           EXPECT_EQ(std::count(early, early + shape.k, kNoPick), shape.k);
           continue;
         }

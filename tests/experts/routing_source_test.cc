@@ -48,6 +48,24 @@ TEST(TraceRoutingTest, RepeatsTheRowsOfAFailedStepAndKeepsWeights) {
   }
 }
 
+TEST(TraceRoutingTest, RepeatsTheGuessesOfItsModel) {
+  RoutingTrace trace = three_rows();
+  trace.steps[0].early = {kNoPick, kNoPick, 2, 4};
+  trace.steps[1].early = {kNoPick, kNoPick, kNoPick, kNoPick, 3, 0, 1, 4};
+  TraceRouting routing(trace, kShape, "t");
+  routing.begin_step(2);
+  for (int layer = 0; layer < 2; ++layer) {
+    std::vector<kernels::Route> guess = {{3, 0.5f, 7}, {1, 0.25f, 8}, {0, 0.5f, 9}, {2, 0.25f, 9}};
+    routing.on_early_routes(layer, guess, 2);
+    const std::vector<int32_t> experts = {guess[0].expert, guess[1].expert, guess[2].expert,
+                                          guess[3].expert};
+    // Where the trace has no guess, the model's own stays.
+    EXPECT_EQ(experts,
+              layer == 0 ? (std::vector<int32_t>{3, 1, 0, 2}) : (std::vector<int32_t>{2, 4, 3, 0}));
+    EXPECT_EQ(guess[0].weight, 0.5f);
+  }
+}
+
 TEST(TraceRoutingTest, GivesFewerPicksMostProbableFirst) {
   const RoutingShape fewer{2, 5, 1};
   TraceRouting routing(three_rows(), fewer, "t");

@@ -137,6 +137,58 @@ TEST(SyntheticRoutingTest, RanksMatter) {
   EXPECT_GT(first.share(), last.share() + 0.1);
 }
 
+// As published for the next layer's router, applied a layer early, in trained models.
+TEST(SyntheticRoutingTest, GuessesComeTrueAsThoseOfTrainedModels) {
+  for (const RoutingShape& shape : {RoutingShape{8, 512, 10}, {8, 256, 8}}) {
+    for (const char* spec : {"synthetic", "uniform"}) {
+      const std::unique_ptr<RouteTap> tap = make_routing(spec, shape, 3);
+      const size_t k = static_cast<size_t>(shape.k);
+      std::vector<Recall> ranks(k);
+      for (int step = 0; step < 200; ++step) {
+        std::vector<kernels::Route> guess(2 * k), picks(2 * k);
+        tap->begin_step(2);
+        for (int layer = 0; layer < shape.layers; ++layer) {
+          tap->on_early_routes(layer, guess, shape.k);
+          tap->on_routes(layer, picks, shape.k);
+          for (size_t i = 0; i < guess.size(); ++i) {
+            const auto row = picks.begin() + static_cast<ptrdiff_t>(i / k * k);
+            ranks[i % k] += {
+                std::count_if(row, row + shape.k,
+                              [&](const kernels::Route& r) { return r.expert == guess[i].expert; }),
+                1};
+          }
+        }
+      }
+      Recall all;
+      for (const Recall& rank : ranks) all += rank;
+      EXPECT_NEAR(all.share(), 0.81, 0.015) << spec << " of " << shape.experts;
+      EXPECT_GT(ranks.front().share(), 0.95);
+      EXPECT_LT(ranks.back().share(), 0.7);
+    }
+  }
+}
+
+TEST(SyntheticRoutingTest, IsTheSameWhetherGuessedOrNot) {
+  const RoutingShape shape{3, 64, 6};
+  for (const char* spec : {"synthetic", "uniform"}) {
+    std::vector<std::vector<int32_t>> picks;
+    for (const bool guess : {false, true}) {
+      const std::unique_ptr<RouteTap> tap = make_routing(spec, shape, 5);
+      std::vector<int32_t>& to = picks.emplace_back();
+      for (int step = 0; step < 20; ++step) {
+        std::vector<kernels::Route> early(12), routes(12);
+        tap->begin_step(2);
+        for (int layer = 0; layer < shape.layers; ++layer) {
+          if (guess && (step + layer) % 2 == 0) tap->on_early_routes(layer, early, shape.k);
+          tap->on_routes(layer, routes, shape.k);
+          for (const kernels::Route& r : routes) to.push_back(r.expert);
+        }
+      }
+    }
+    EXPECT_EQ(picks[0], picks[1]) << spec;
+  }
+}
+
 TEST(UniformRoutingTest, IsEven) {
   const RoutingShape shape{2, 16, 3};
   UniformRouting routing(shape, 9);
