@@ -102,7 +102,8 @@ void StreamedMoe::adopt_early() {
   };
   next_miss_ = static_cast<size_t>(
       std::stable_partition(misses_.begin(), misses_.end(), was_asked_for) - misses_.begin());
-  guesses_.judge([&](ExpertKey key) { return wanted(key) != nullptr; });
+  guesses_[static_cast<size_t>(layer_)].judge(
+      [&](ExpertKey key) { return wanted(key) != nullptr; });
   if (!crowded_) {
     stats_.guesses += static_cast<int64_t>(ahead_.size());
     stats_.right_guesses += static_cast<int64_t>(next_miss_);
@@ -120,7 +121,7 @@ void StreamedMoe::expect_all(int layer) {
 }
 
 void StreamedMoe::expect(int layer, std::span<const kernels::Route> routes, int k) {
-  if (!wants_early_routes()) return;
+  if (!wants_early_routes(layer)) return;
   if (layer_ < 0) {  // a step's first layer
     std::set<int32_t> experts;
     for (const kernels::Route& r : routes) experts.insert(r.expert);
@@ -131,12 +132,13 @@ void StreamedMoe::expect(int layer, std::span<const kernels::Route> routes, int 
       return;
     }
   }
+  RouteGuesses& guesses = guesses_[static_cast<size_t>(layer)];
   for (int rank = 0; rank < std::min(k, RouteGuesses::kRanks); ++rank) {
     for (size_t i = static_cast<size_t>(rank); i < routes.size(); i += static_cast<size_t>(k)) {
       const ExpertKey key = index_.key(layer, routes[i].expert);
-      if (cache_.holds(key) || guesses_.has(key) || guesses_.full()) continue;
-      guesses_.add(key, rank);
-      if (guesses_.pays(rank)) upcoming_.push_back(key);
+      if (cache_.holds(key) || guesses.has(key) || guesses.full()) continue;
+      guesses.add(key, rank);
+      if (guesses.pays(rank)) upcoming_.push_back(key);
     }
   }
   start_reads();
@@ -191,7 +193,7 @@ void StreamedMoe::finish(const float* x, float* y, const kernels::FeedForwardJob
 
 void StreamedMoe::abandon() noexcept {
   loader_.drain();
-  guesses_.forget();
+  for (RouteGuesses& guesses : guesses_) guesses.forget();
   ahead_.clear();
   early_.clear();
   residents_.clear();

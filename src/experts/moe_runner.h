@@ -39,11 +39,10 @@ class MoeRunner {
   // The routes [rows, k] of one layer are known: fills in their targets, and starts reading what
   // is not resident. Computation that does not need the experts belongs after this call.
   virtual void start(int layer, std::span<kernels::Route> routes, int k) = 0;
-  // Whether `expect` is wanted: before a step's first layer, and between start and finish. It costs
-  // a router product per layer.
-  virtual bool wants_early_routes() const { return false; }
-  // A guess at the routes [rows, k] of the layer after the one at hand, or of a step's first; of
-  // each row the most probable first.
+  // Whether `expect` is wanted of a layer. It costs a router product.
+  virtual bool wants_early_routes(int /*layer*/) const { return false; }
+  // A guess at the routes [rows, k] of the layer after the one at hand, between its start and
+  // finish, or of a step's first; of each row the most probable first.
   virtual void expect(int /*layer*/, std::span<const kernels::Route> /*routes*/, int /*k*/) {}
   // Between operations that do not need experts: takes note of what has come, and asks for more.
   virtual void read_on() {}
@@ -64,7 +63,12 @@ class StreamedMoe final : public MoeRunner {
   // what `expect` says, as long as most of it is needed then.
   StreamedMoe(const ExpertIndex& index, ExpertCache& cache, ExpertLoader& loader,
               kernels::Backend& backend, bool look_ahead)
-      : index_(index), cache_(cache), loader_(loader), backend_(backend), look_ahead_(look_ahead) {}
+      : index_(index),
+        cache_(cache),
+        loader_(loader),
+        backend_(backend),
+        look_ahead_(look_ahead),
+        guesses_(static_cast<size_t>(index.layers())) {}
 
   // Bytes of a prepared expert of a layer: gate, up and down, each on a 64-byte boundary.
   static size_t slot_bytes(const ExpertIndex& index, int layer, const kernels::Backend& backend);
@@ -76,8 +80,8 @@ class StreamedMoe final : public MoeRunner {
 
   void begin_step(std::span<const int32_t> ages) override;
   void start(int layer, std::span<kernels::Route> routes, int k) override;
-  bool wants_early_routes() const override {
-    return look_ahead_ && !crowded_ && guesses_.any_pays();
+  bool wants_early_routes(int layer) const override {
+    return look_ahead_ && !crowded_ && guesses_[static_cast<size_t>(layer)].any_pays();
   }
   void expect(int layer, std::span<const kernels::Route> routes, int k) override;
   void read_on() override;
@@ -143,11 +147,11 @@ class StreamedMoe final : public MoeRunner {
   // what its router guesses for the next layer, or, in a chunk of a prompt that uses nearly all of
   // a layer's experts, all of the next layer's.
   const bool look_ahead_;
-  RouteGuesses guesses_;
-  bool crowded_ = false;             // the layer at hand uses nearly all of its experts
-  std::vector<ExpertKey> upcoming_;  // of the next layer
-  size_t next_upcoming_ = 0;         // from here on not asked for
-  std::vector<ExpertKey> ahead_;     // asked for ahead of their layer, which has not started
+  std::vector<RouteGuesses> guesses_;  // at each layer's experts
+  bool crowded_ = false;               // the layer at hand uses nearly all of its experts
+  std::vector<ExpertKey> upcoming_;    // of the next layer
+  size_t next_upcoming_ = 0;           // from here on not asked for
+  std::vector<ExpertKey> ahead_;       // asked for ahead of their layer, which has not started
   std::vector<ExpertLoader::Loaded> early_;  // of these, or of the layer at hand: arrived
   MoeStats stats_;
 };

@@ -1,6 +1,6 @@
-// Guesses at the experts of the next layer, and how often they come true. Owns the record of each
-// rank (the router's most probable expert, its second, ...), as the first ranks are right far more
-// often than the last. Knows nothing of disks.
+// Guesses at the experts of a layer, made before it begins, and how often they come true. Owns the
+// record of each rank (the router's most probable expert, its second, ...), as the first ranks are
+// right far more often than the last. Knows nothing of disks.
 #pragma once
 
 #include <algorithm>

@@ -215,9 +215,9 @@ void Model::moe(int layer) {
 }
 
 void Model::guess_routes(int layer) {
-  const bool for_tap = tap_ != nullptr && tap_->wants_early_routes();
-  if (!for_tap && !runner_.wants_early_routes()) return;
   if (layer == config_.layers || !config_.routed[layer]) return;
+  const bool for_tap = tap_ != nullptr && tap_->wants_early_routes();
+  if (!for_tap && !runner_.wants_early_routes(layer)) return;
   const int k = config_.moe.experts_per_token;
   early_routes_.resize(routes_.size());
   const std::span<kernels::Route> routes(early_routes_.data(), static_cast<size_t>(rows_ * k));
