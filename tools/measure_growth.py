@@ -4,13 +4,14 @@
     tools/measure_growth.py measure FLASHMOE RESULTS.json --work FOLDER [--series context size] [--rounds 5]
     tools/measure_growth.py draw RESULTS.json PICTURE.svg
 
-`measure` writes models of random weights into FOLDER (layers as Qwen3.5-35B-A3B has them, 4 bits, a small vocabulary; 7 GB
-in all), runs `flashmoe bench decode` on them in short pieces, round after round, and adds to RESULTS.json. `draw` takes the
-medians, prints tables and draws them; it needs matplotlib. A law is bytes over a rate: those of the weights and of the
-state over the memory's, and then those of missed experts over the disk's. Rates change while this runs, so each run is
-held against the law with the rates measured around it; the pictures show both at the series' median rates. Points of a
-series and series come by turns, round after round. Of a long context the benchmark computes the first 512 positions,
-whose keys and values are repeated.
+`measure` writes packed models of random weights into FOLDER (layers as Qwen3.5-35B-A3B has them, 4 bits, a small
+vocabulary; 12 GB in all, 4 at most for a series), runs `flashmoe bench decode` on them, round after round, and adds to
+RESULTS.json. Points of a series and series come by turns. `draw` takes the medians, prints tables and draws them with the
+spread; it needs matplotlib. A law is bytes over a rate: those of the weights and of the state over the memory's, and
+those of missed experts over the disk's; where experts are streamed, a token takes as long as both together if nothing
+is read while something is computed, and as the longer one if all is. Rates change while this runs, so each run is held
+against the law with the rates measured around it; the pictures show both at the series' median rates. Of a long context
+the benchmark computes the first 512 positions, whose keys and values are repeated.
 """
 
 import argparse
@@ -47,7 +48,8 @@ def config(layers, experts):
 SERIES = {
     "context": [(context, 8, 16, context, 1) for context in CONTEXTS],
     "experts": [(experts, 4, experts, 256, 1) for experts in (16, 32, 64, 128, 256)],
-    "size": [(layers, layers, 16, 256, 1) for layers in (4, 8, 12, 16, 24)],
+    "size": [(layers, layers, 16, 256, 1) for layers in (4, 8, 16, 24)],
+    "streamed": [(layers, layers, 32, 256, 0.5) for layers in (4, 8, 16, 24)],
     "cache": [(share, 8, 64, 256, share) for share in (0.2, 0.4, 0.6, 0.8, 1)],
 }
 
@@ -66,10 +68,11 @@ class Bench:
     def model(self, layers, experts):
         folder = self.work / f"{layers}-layers-{experts}-experts"
         if not folder.exists():
-            with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-                json.dump(config(layers, experts), file)
-                file.flush()
-                self.call("synth", file.name, folder, "--bits", 4)
+            with tempfile.TemporaryDirectory(dir=self.work) as scratch:
+                shape, checkpoint = pathlib.Path(scratch, "shape.json"), pathlib.Path(scratch, "checkpoint")
+                shape.write_text(json.dumps(config(layers, experts)))
+                self.call("synth", shape, checkpoint, "--bits", 4)
+                self.call("pack", checkpoint, folder)
         return folder
 
     def memory_for(self, model, context, share):
@@ -80,11 +83,12 @@ class Bench:
 
     def point(self, layers, experts, context, share):
         model = self.model(layers, experts)
-        arguments = ["bench", "decode", model, "--json", "--routing", "uniform", "--tokens", 32, "--context", context]
+        arguments = ["bench", "decode", model, "--json", "--routing", "uniform", "--context", context,
+                     "--repeat", 1]
         if share < 1:
-            arguments += ["--memory", self.memory_for(model, context + 1024, share), "--io", "uring"]
+            arguments += ["--memory", self.memory_for(model, context + 1024, share), "--io", "uring", "--tokens", 32]
         else:
-            arguments += ["--memory", "6GiB"]
+            arguments += ["--memory", "6GiB", "--tokens", 96]
         return json.loads(self.call(*arguments))
 
 
@@ -127,12 +131,13 @@ class Point:
     """The runs at one place of a series."""
 
     def __init__(self, runs, rates):
-        memory, disk = zip(*(law_ms(run, *rates) for run in runs))
-        self.memory, self.disk = statistics.median(memory), statistics.median(disk)
+        laws = [law_ms(run, *rates) for run in runs]
+        self.law, self.overlapped = (statistics.median(bound(law) for law in laws) for bound in (sum, max))
         self.ms = sorted(1000 / run["tok_s"] for run in runs)
-        # Of the law with each run's own rates.
-        self.ratios = sorted(1000 / run["tok_s"] / sum(law_ms(run, *rates_of(run))) for run in runs)
-        self.law = self.memory + self.disk
+        # Of the laws with each run's own rates.
+        own = [law_ms(run, *rates_of(run)) for run in runs]
+        self.ratios, self.overlapped_ratios = (sorted(1000 / run["tok_s"] / bound(law) for run, law in zip(runs, own))
+                                               for bound in (sum, max))
 
 
 def series_of(results, name):
@@ -142,9 +147,9 @@ def series_of(results, name):
         if result["series"] == name:
             x = round(result["cache_share"], 2) if name == "cache" else result["x"]
             runs.setdefault(x, []).extend(result["runs"])
-    rates = [statistics.median(one) for one in zip(*(rates_of(run) for point in runs.values() for run in point))]
-    if name == "cache":  # only where something was read
-        rates[1] = statistics.median(rates_of(run)[1] for point in runs.values() for run in point if "disk_gb_s" in run)
+    memory, disk = zip(*(rates_of(run) for point in runs.values() for run in point))
+    disk = [rate for rate in disk if rate]  # where something was read
+    rates = statistics.median(memory), statistics.median(disk) if disk else 0
     return {x: Point(runs[x], rates) for x in sorted(runs)}, rates
 
 
@@ -156,6 +161,7 @@ LABELS = {
     "context": ("Context", "tokens before it", "log"),
     "experts": ("Experts, 8 of them picked", "experts in a layer", "log"),
     "size": ("Size", "layers", "linear"),
+    "streamed": ("Size, half of the experts in memory", "layers", "linear"),
     "cache": ("Cache", "share of the experts in memory", "linear"),
 }
 
@@ -168,14 +174,18 @@ def draw(arguments):
 
     results = json.loads(pathlib.Path(arguments.results).read_text())
     names = [name for name in SERIES if any(result["series"] == name for result in results)]
-    figure, axes = plt.subplots(1, len(names), figsize=(3.1 * len(names), 2.9), squeeze=False)
-    for axis, name in zip(axes[0], names):
+    rows = 2 if len(names) > 3 else 1
+    columns = -(-len(names) // rows)
+    figure, axes = plt.subplots(rows, columns, figsize=(3.6 * columns, 2.9 * rows), squeeze=False)
+    for axis in axes.flat[len(names):]:
+        axis.remove()
+    for axis, name in zip(axes.flat, names):
         points, (memory, disk) = series_of(results, name)
         xs, ps = list(points), list(points.values())
         law = [p.law for p in ps]
-        if name == "cache":
+        if disk:
             axis.plot(xs, law, color="tab:red", label="law: memory, then disk")
-            axis.plot(xs, [max(p.memory, p.disk) for p in ps], "--", color="tab:red", label="law: both at once")
+            axis.plot(xs, [p.overlapped for p in ps], "--", color="tab:red", label="law: both at once")
         else:
             axis.plot(xs, law, color="tab:red", label="law: bytes / memory")
         low, middle, high = ([p.law * pick(p.ratios) for p in ps] for pick in (min, statistics.median, max))
@@ -189,10 +199,12 @@ def draw(arguments):
         axis.grid(alpha=0.3)
         axis.legend(fontsize=6)
         print(f"\n{title}: memory {memory:.1f} GB/s" + (f", disk {disk:.2f} GB/s" if disk else ""))
-        print(f"| {label} | runs | ms a token | measured / law | least to most |\n|---:|---:|---:|---:|---:|")
+        print(f"| {label} | runs | ms a token | least to most | of the law | least to most | of both at once |\n" +
+              "|---:" * 7 + "|")
         for x, p in points.items():
-            print(f"| {x:g} | {len(p.ms)} | {statistics.median(p.ms):.2f} | {statistics.median(p.ratios):.2f} | "
-                  f"{p.ratios[0]:.2f} to {p.ratios[-1]:.2f} |")
+            print(f"| {x:g} | {len(p.ms)} | {statistics.median(p.ms):.2f} | {p.ms[0]:.2f} to {p.ms[-1]:.2f} | "
+                  f"{statistics.median(p.ratios):.2f} | {p.ratios[0]:.2f} to {p.ratios[-1]:.2f} | "
+                  f"{statistics.median(p.overlapped_ratios):.2f} |")
         if slope(xs, law):
             print(f"slope {slope(xs, middle):.3g} ms for one more, {slope(xs, middle) / slope(xs, law):.2f} of the law's")
     figure.tight_layout()

@@ -23,7 +23,7 @@ import gguf
 
 HERE = pathlib.Path(__file__).resolve().parent
 TINY_MODEL = HERE.parents[1] / "models" / "tiny"
-PEERS = ("ik", "ik-repack", "llama", "llama-repack")
+PEERS = ("ik", "ik-repack", "ik-native", "ik-native-repack", "llama", "llama-repack")
 GB = 1e9
 
 
@@ -95,6 +95,7 @@ class Peer:
     def __init__(self, args, machine, name):
         self.args, self.machine, self.name = args, machine, name
         self.repack = name.endswith("-repack")
+        self.native = "-native" in name
 
     def start(self):
         pass
@@ -131,7 +132,8 @@ class IkLlama(Peer):
         a = self.args
         need = max(a.prompt, a.context + a.warm + a.tokens) + 64
         load = "REPACK" if self.repack else "MMAP"
-        command = [a.ik_python, HERE / "ik_worker.py", a.gguf, str(a.threads), str(need), load]
+        python = a.ik_native_python if self.native else a.ik_python
+        command = [python, HERE / "ik_worker.py", a.gguf, str(a.threads), str(need), load]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=a.log, text=True)
         self.answer()
@@ -169,8 +171,9 @@ class LlamaBench(Peer):
     def measure(self, what):
         a = self.args
         prompt, tokens = (a.prompt, 0) if what == "prefill" else (0, a.tokens)
+        depth = a.context + a.warm if what == "decode" else 0
         command = [a.llama_bench, "-m", a.gguf, "-t", str(a.threads), "-p", str(prompt), "-n", str(tokens), "-r", "1",
-                   "--load-mode", "mmap", "--repack", "1" if self.repack else "0", "-o", "json"]
+                   "-d", str(depth), "--load-mode", "mmap", "--repack", "1" if self.repack else "0", "-o", "json"]
         output = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=a.log).stdout
         return json.loads(output)[0]["avg_ts"], {}
 
@@ -226,7 +229,8 @@ def parse_arguments():
     parser.add_argument("--model", help="its model folder (flashmoe synth)")
     parser.add_argument("--gguf", help="the peers' file of the same shape (make_gguf.py)")
     parser.add_argument("--peers", help=f"of {', '.join(PEERS)} (default: ik,ik-repack; streamed: ik)")
-    parser.add_argument("--ik-python", default=sys.executable, help="Python that has ik_llama_cpp")
+    parser.add_argument("--ik-python", default=sys.executable, help="Python that has the wheel of ik_llama_cpp")
+    parser.add_argument("--ik-native-python", help="Python that has ik_llama_cpp built for this processor")
     parser.add_argument("--llama-bench", help="llama.cpp's llama-bench")
     parser.add_argument("--mode", choices=["resident", "streamed"], default="resident")
     parser.add_argument("--what", default=None, help="prefill, decode or both (default: both; streamed: decode)")
@@ -251,6 +255,8 @@ def parse_arguments():
             parser.error("repacking needs the whole model in memory: leave it out when streaming")
         if peer.startswith("llama") and not args.llama_bench:
             parser.error(f"--peers {peer} needs --llama-bench")
+        if peer.startswith("ik-native") and not args.ik_native_python:
+            parser.error(f"--peers {peer} needs --ik-native-python")
     if not args.model and not args.gguf:
         parser.error("name --model, --gguf or both")
     args.ops_per_token = None
