@@ -1,5 +1,5 @@
 // The oracle: weights stay in their file's format, are decoded to float32 row by row as they are
-// used, and multiplied in plain float32 loops. Slow and exact. All that is no product comes from the
+// used, and multiplied in plain float32 loops. Slow and exact. What is no product comes from the
 // processor's row operations, whose bits are the same for every instruction set.
 #pragma once
 
