@@ -44,7 +44,8 @@ class MoeRunner {
   // A guess at the routes [rows, k] of the layer after the one at hand, between its start and
   // finish, or of a step's first; of each row the most probable first.
   virtual void expect(int /*layer*/, std::span<const kernels::Route> /*routes*/, int /*k*/) {}
-  // Between operations that do not need experts: takes note of what has come, and asks for more.
+  // Between operations of mixers: takes note of what has come, and asks for more. Throws as
+  // `finish` does.
   virtual void read_on() {}
   // y [targets, hidden]: every route's expert applied to its row of x [rows, hidden]; and `shared`,
   // if given, a network that all rows go through besides. Throws when a read fails; the runner is
