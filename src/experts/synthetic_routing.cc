@@ -65,6 +65,9 @@ Decay decay(double half_life) {
   return {static_cast<float>(keep), static_cast<float>(std::sqrt(1 - keep * keep))};
 }
 
+// In [0, n), for n below 2^32.
+uint64_t random_below(uint64_t n, RandomBits& random) { return ((random() >> 32) * n) >> 32; }
+
 double unit_random(RandomBits& random) { return static_cast<double>(random() >> 11) * 0x1p-53; }
 
 // The experts of the k largest logits, largest first, the lowest id on ties.
@@ -175,8 +178,7 @@ void UniformRouting::pick(int layer, std::span<kernels::Route> row) {
   CHECK(row.size() <= experts.size());
   for (size_t i = 0; i < row.size(); ++i) {
     // The first steps of a shuffle of what an earlier shuffle left.
-    const uint64_t left = experts.size() - i;
-    std::swap(experts[i], experts[i + (((random() >> 32) * left) >> 32)]);
+    std::swap(experts[i], experts[i + random_below(experts.size() - i, random)]);
     row[i].expert = experts[i];
   }
 }
@@ -188,7 +190,7 @@ void UniformRouting::guess(int layer, std::span<kernels::Route> row) {
     const double named =
         1 - kRankDoubt * (static_cast<double>(i) + 0.5) / static_cast<double>(row.size());
     if (unit_random(doubts_) < named) continue;
-    row[i].expert = experts[row.size() + (((doubts_() >> 32) * others) >> 32)];
+    row[i].expert = experts[row.size() + random_below(others, doubts_)];
   }
 }
 
